@@ -1,0 +1,107 @@
+"""What a report is made of, as plain data: a workshop fills sections, `runs.report` lays them out."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from modelwright.core.verdict import Verdict
+
+Cell: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table.
+
+    Args:
+        title: Heading.
+        columns: Column headings, with units where they have any.
+        rows: One tuple per row, as long as `columns`.
+        caption: What to read in it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(f"table {self.title!r} has {len(self.columns)} columns, got a row of {len(wrong[0])}")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, ready to embed.
+
+    Args:
+        name: File stem ("shrinkage").
+        title: Heading.
+        content: The bytes of an SVG or PNG.
+        format: "svg" or "png".
+        alt: What the picture shows, for those who cannot see it.
+        caption: What to read in it.
+    """
+
+    name: str
+    title: str
+    content: bytes
+    format: Literal["svg", "png"]
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a report: sentences, tables and pictures in reading order."""
+
+    title: str
+    text: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+
+def table_document(table: Table) -> dict[str, Any]:
+    """A table as plain data for JSON: a list of records keyed by column."""
+    return {
+        "title": table.title,
+        "columns": list(table.columns),
+        "rows": [list(row) for row in table.rows],
+        "caption": table.caption,
+    }
+
+
+def section_document(section: Section) -> dict[str, Any]:
+    """A section as plain data for JSON; pictures by name, not by content."""
+    return {
+        "title": section.title,
+        "text": list(section.text),
+        "tables": [table_document(table) for table in section.tables],
+        "pictures": [
+            {"name": p.name, "title": p.title, "format": p.format, "alt": p.alt, "caption": p.caption}
+            for p in section.pictures
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a training hands upwards, as data the run store can write without knowing the model.
+
+    Args:
+        trace: An ArviZ `InferenceData`, or None for a model without one.
+        verdict: Whether to trust it.
+        metrics: Named figures, JSON scalars.
+        sections: The model's own part of the report.
+        tables: name -> `pandas.DataFrame`, kept as Parquet with the run.
+        documents: name -> JSON-ready data, kept with the run.
+        diagrams: Pictures kept as files of their own (the model graph).
+    """
+
+    trace: Any
+    verdict: Verdict
+    metrics: dict[str, Cell] = field(default_factory=dict)
+    sections: tuple[Section, ...] = ()
+    tables: dict[str, Any] = field(default_factory=dict)
+    documents: dict[str, Any] = field(default_factory=dict)
+    diagrams: tuple[Picture, ...] = ()
