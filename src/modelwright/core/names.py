@@ -25,7 +25,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, known: Iterable[str], *, limit: int = 12) -> str:
-    """ "did you mean 'x'? known: a, b, c": the last part of every miss.
+    """The last part of every miss, such as: did you mean 'x'? known: a, b, c.
 
     Example:
         >>> suggestion("usr", ["user", "time"])

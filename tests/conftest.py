@@ -1,0 +1,32 @@
+"""Fixtures for every test: the shared data folder, a project folder of one's own, strict numerics."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Shared machines stall: a deadline per example would fail for reasons that are not the code's.
+settings.register_profile("modelwright", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("modelwright")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets, or a skip that says where it was looked for."""
+    named = os.environ.get("MODELWRIGHT_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "events").is_dir():
+        pytest.skip(f"real data: no folder {folder}/events (set MODELWRIGHT_DATA to use another)")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder that is also the working directory."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MODELWRIGHT_MODELS", raising=False)
+    monkeypatch.delenv("MODELWRIGHT_PROJECT", raising=False)
+    return folder
