@@ -17,12 +17,14 @@ class Table:
         columns: Column headings, with units where they have any.
         rows: One tuple per row, as long as `columns`.
         caption: What to read in it.
+        headline: Whether a person wants to see it at once, on the terminal, without opening the report.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
+    headline: bool = False
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row) != len(self.columns)]
@@ -68,7 +70,25 @@ def table_document(table: Table) -> dict[str, Any]:
         "columns": list(table.columns),
         "rows": [list(row) for row in table.rows],
         "caption": table.caption,
+        "headline": table.headline,
     }
+
+
+def table_from_document(document: dict[str, Any]) -> Table:
+    """Read back what `table_document` wrote.
+
+    Example:
+        >>> table = Table("rates", ("entity", "mean"), (("a", 1.5),))
+        >>> table_from_document(table_document(table)) == table
+        True
+    """
+    return Table(
+        title=document["title"],
+        columns=tuple(document["columns"]),
+        rows=tuple(tuple(row) for row in document["rows"]),
+        caption=document.get("caption", ""),
+        headline=document.get("headline", False),
+    )
 
 
 def section_document(section: Section) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""How things are shown: tables and JSON on stdout, progress and remarks on stderr."""
+
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from modelwright.core.files import json_text
+from modelwright.core.progress import ProgressCallback, ProgressEvent
+from modelwright.core.sections import Table
+from modelwright.core.verdict import Grade, Verdict
+
+_COLOURS = {Grade.GOOD: "green", Grade.UNKNOWN: "cyan", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}
+_STEP = 1.0 / 3.0
+"""Seconds between two redraws of the progress line (arbitrary: readable, and cheap on slow terminals)."""
+
+
+def say(text: str) -> None:
+    """A remark for the person, on stderr."""
+    click.echo(text, err=True)
+
+
+def show_json(document: Any) -> None:
+    """A JSON document on stdout."""
+    click.echo(json_text(document), nl=False)
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """The verdict's sentence, then what to do about each finding that is not good."""
+    grade = verdict.grade
+    rest = verdict.sentence.partition(": ")[2]
+    click.echo(f"verdict: {click.style(str(grade), fg=_COLOURS[grade], bold=True)}: {rest}")
+    for finding in verdict.findings:
+        if finding.grade is not Grade.GOOD and finding.advice:
+            click.echo(f"  - {finding.label}: {finding.advice}")
+
+
+def figure(value: Any) -> str:
+    """A cell as a person reads it: four significant digits, thousands with commas, nothing for None.
+
+    Example:
+        >>> figure(1234567), figure(0.000123456), figure(None), figure("x"), figure(3.0)
+        ('1,234,567', '0.0001235', '', 'x', '3')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "nan"
+        if abs(value) >= 1000 and math.isfinite(value):
+            return f"{value:,.0f}"
+        return f"{value:.4g}"
+    return str(value)
+
+
+def show_table(table: Table) -> None:
+    """A table on stdout, as wide as the terminal or as its content when piped."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", header_style="bold", box=None)
+    for position, column in enumerate(table.columns):
+        numbers = all(
+            isinstance(row[position], int | float) and not isinstance(row[position], bool)
+            for row in table.rows
+            if row[position] is not None
+        )
+        drawn.add_column(column, justify="right" if numbers and table.rows else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(figure(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 200
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    console.print(drawn)
+    if table.caption:
+        click.echo(table.caption)
+
+
+def frame_table(title: str, frame: Any, columns: Sequence[str], *, limit: int | None = None, caption: str = "") -> Table:
+    """Some columns of the first `limit` rows of a `pandas.DataFrame` as a `Table`."""
+    kept = [column for column in columns if column in frame.columns and not frame[column].isna().all()]
+    part = frame[kept] if limit is None else frame[kept].head(limit)
+    rows = tuple(tuple(_plain(cell) for cell in row) for row in part.itertuples(index=False))
+    return Table(title, tuple(kept), rows, caption)
+
+
+def _plain(cell: Any) -> str | int | float | bool | None:
+    value = cell.item() if hasattr(cell, "item") else cell
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    return None if str(value) == "NaT" else str(value)
+
+
+@contextmanager
+def progress_on_stderr(*, quiet: bool = False) -> Iterator[ProgressCallback]:
+    """A callback that draws one progress line on a terminal, and one line per finished stage elsewhere.
+
+    Args:
+        quiet: Show nothing at all.
+    """
+    shown = _Progress(on_terminal=sys.stderr.isatty(), quiet=quiet)
+    try:
+        yield shown
+    finally:
+        shown.finish()
+
+
+class _Progress:
+    """Turns progress events into lines on stderr."""
+
+    def __init__(self, *, on_terminal: bool, quiet: bool) -> None:
+        self._terminal = on_terminal
+        self._quiet = quiet
+        self._stage: str | None = None
+        self._started = 0.0
+        self._drawn = 0.0
+        self._last: ProgressEvent | None = None
+
+    def __call__(self, event: ProgressEvent) -> None:
+        if self._quiet:
+            return
+        now = time.monotonic()
+        if event.stage != self._stage:
+            self.finish()
+            self._stage, self._started, self._drawn = event.stage, now, -math.inf
+        self._last = event
+        if self._terminal and now - self._drawn >= _STEP:
+            self._drawn = now
+            click.echo("\r\x1b[2K" + self._line(event, now), err=True, nl=False)
+
+    def finish(self) -> None:
+        """Close the line of the current stage, with how long it took."""
+        if self._last is None or self._quiet:
+            return
+        now = time.monotonic()
+        start = "\r\x1b[2K" if self._terminal else ""
+        click.echo(start + self._line(self._last, now), err=True)
+        self._last = self._stage = None
+
+    def _line(self, event: ProgressEvent, now: float) -> str:
+        seconds = now - self._started
+        parts = [f"{event.stage:<20}"]
+        if event.total:
+            share = min(1.0, event.done / event.total)
+            filled = round(share * 24)
+            parts.append(f"[{'#' * filled}{'.' * (24 - filled)}] {figure(int(event.done))}/{figure(int(event.total))}")
+            if event.unit:
+                parts.append(event.unit)
+        elif event.done:
+            parts.append(f"{figure(int(event.done))} {event.unit}".rstrip())
+        parts.extend(_remarks(event.info.items()))
+        parts.append(f"{seconds:.1f} s")
+        return "  ".join(parts)
+
+
+def _remarks(info: Iterable[tuple[str, float | int | str]]) -> Iterator[str]:
+    for name, value in info:
+        yield f"{name.replace('_', ' ')} {figure(value)}"

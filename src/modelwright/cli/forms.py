@@ -1,0 +1,100 @@
+"""Options that come from a model's own description: one parameter of a form, one option of a command."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modelwright.core.names import unknown_name
+
+if TYPE_CHECKING:
+    from modelwright.catalog.metadata import ModelMetadata
+    from modelwright.catalog.parameters import InferenceParameter
+
+CommandMaker = Callable[[str, "ModelMetadata"], click.Command]
+
+
+def project_folder() -> Path:
+    """The folder whose models/ and bayesian_models/ are meant."""
+    return Path(os.environ.get("MODELWRIGHT_PROJECT") or Path.cwd())
+
+
+def parameter_option(parameter: "InferenceParameter", *, needed: bool = True) -> click.Option:
+    """A command-line option for one parameter of a model's form.
+
+    The value is taken as text and checked by the parameter itself, so that the command line, the dashboard and Python
+    refuse the same things in the same words.
+
+    Args:
+        parameter: The parameter, as its model describes it.
+        needed: Whether a required parameter must be given here.
+    """
+    flag = "--" + parameter.name.replace("_", "-")
+    kind = str(parameter.type)
+    hints = [_range(parameter)] if kind in ("integer", "float") else []
+    if parameter.options:
+        hints.append(" | ".join(str(choice) for choice in parameter.options))
+    if parameter.default is not None:
+        hints.append(f"default: {parameter.default}")
+    if parameter.required and needed:
+        hints.append("required")
+    hint = "; ".join(part for part in hints if part)
+    text = (parameter.help_text or parameter.label or "").rstrip(".")
+    text = f"{text} [{hint}]" if hint else text
+    if kind == "boolean":
+        return click.Option([f"{flag}/--no-{flag[2:]}", parameter.name], default=None, help=text)
+    return click.Option([flag, parameter.name], type=str, default=None, metavar=kind.upper(), help=text)
+
+
+def _range(parameter: "InferenceParameter") -> str:
+    low, high = parameter.min_value, parameter.max_value
+    if low is not None and high is not None:
+        return f"{low:g} to {high:g}"
+    if low is not None:
+        return f"at least {low:g}"
+    return f"at most {high:g}" if high is not None else ""
+
+
+def given(parameters: Sequence["InferenceParameter"], values: dict[str, Any]) -> dict[str, Any]:
+    """The values of `parameters` that the person gave on the command line."""
+    return {p.name: values[p.name] for p in parameters if values.get(p.name) is not None}
+
+
+class ModelGroup(click.Group):
+    """A group with one sub-command per model of the catalog, its options taken from the model's config.yaml.
+
+    Args:
+        make: Builds the command of one model from its id and metadata.
+    """
+
+    def __init__(self, *arguments: Any, make: CommandMaker, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._make = make
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        from modelwright.catalog.model_registry import get_registry
+
+        return sorted(get_registry().get_all_models())
+
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        from modelwright.catalog.model_registry import get_registry
+
+        return self._make(name, get_registry().get_model_metadata(name))
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str, click.Command, list[str]]:
+        from modelwright.catalog.model_registry import get_registry
+
+        if args[0].startswith("-"):
+            raise click.UsageError(f"expected a model first, got {args[0]!r}", context)
+        if args[0] not in get_registry().get_all_models_with_errors():
+            raise unknown_name("model", args[0], self.list_commands(context))
+        return args[0], self.get_command(context, args[0]), args[1:]
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from modelwright.catalog.model_registry import get_registry
+
+        rows = [(name, metadata.description) for name, metadata in sorted(get_registry().get_all_models().items())]
+        with formatter.section(f"Models (modelwright {self.name} MODEL --help lists a model's own options)"):
+            formatter.write_dl(rows or [("none", "there is no model in the catalog")])
