@@ -70,9 +70,10 @@ def rank_statistics(draws: Floats) -> RankStatistics:
     scores = _normal_scores(order, ordered).reshape(halves.shape)
     r_hat = absent
     if n_chains > 1:
-        folded = np.abs(flat - _median_of_sorted(ordered)[:, None])
-        folded_order = np.argsort(folded, axis=1)
-        folded_scores = _normal_scores(folded_order, np.take_along_axis(folded, folded_order, axis=1))
+        folded = np.abs(ordered - _median_of_sorted(ordered)[:, None])
+        by_size = np.argsort(folded, axis=1, kind="stable")  # two sorted runs: timsort merges them in linear time
+        folded_order = np.take_along_axis(order, by_size, axis=1)
+        folded_scores = _normal_scores(folded_order, np.take_along_axis(folded, by_size, axis=1))
         bulk, tail = _plain_r_hat(scores), _plain_r_hat(folded_scores.reshape(halves.shape))
         r_hat = np.where(tail > bulk, tail, bulk)
     if n_draws % 2:  # the middle draw belongs to neither half but does belong to the quantiles

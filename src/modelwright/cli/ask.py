@@ -1,0 +1,115 @@
+"""`modelwright predict MODEL` and `score MODEL`: questions to a trained model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modelwright.cli.console import frame_table, say, show_json, show_table
+from modelwright.cli.forms import ModelGroup, given, parameter_option
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.files import write_through
+from modelwright.core.sections import Table
+
+if TYPE_CHECKING:
+    from modelwright.catalog.metadata import ModelMetadata
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+_RUN_OPTION = ("--run", "run_ref")
+
+
+def _predict_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
+    def run(as_json: bool, run_ref: str | None, **values: Any) -> None:
+        from modelwright.catalog.model_registry import get_registry
+
+        model = get_registry().load_model_instance(model_id)
+        answer = model.answer(given(metadata.inference_params, values), run=run_ref)
+        if as_json:
+            show_json(answer)
+            return
+        show_table(_answer_table(answer))
+        for note in answer.get("notes", []):
+            say(note)
+
+    return click.Command(
+        model_id,
+        callback=run,
+        params=[
+            *(parameter_option(parameter) for parameter in metadata.inference_params),
+            click.Option(_RUN_OPTION, help="Run to ask [default: the newest complete one]."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
+        ],
+        help=f"Ask {metadata.name}: {metadata.description}",
+        context_settings=_HELP,
+    )
+
+
+def _answer_table(answer: dict[str, Any]) -> Table:
+    """Predictions beside their intervals, one row per predicted thing."""
+    predictions, intervals = answer["predictions"], answer["credible_intervals"]
+    rows = [{**_as_record(p), **_as_record(i)} for p, i in zip(predictions, intervals, strict=True)]
+    columns = tuple(dict.fromkeys(key for row in rows for key in row))
+    return Table(answer.get("title", "Predictions"), columns, tuple(tuple(row.get(c) for c in columns) for row in rows))
+
+
+def _as_record(entry: Any) -> dict[str, Any]:
+    return dict(entry) if isinstance(entry, dict) else {"value": entry}
+
+
+def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
+    def run(as_json: bool, run_ref: str | None, top: int, out: str | None, silent: bool, **values: Any) -> None:
+        from modelwright.catalog.model_registry import get_registry
+
+        model = get_registry().load_model_instance(model_id)
+        scored = model.score(given(metadata.data_params, values), run=run_ref, include_silent=silent)
+        if out is not None:
+            _write_frame(scored.frame, Path(out))
+            say(f"{len(scored.frame):,} scored windows written to {out}")
+        if as_json:
+            show_json({"scores": scored.frame.head(top).to_dict("records"), "notes": list(scored.notes)})
+            return
+        show_table(frame_table("Most surprising windows", scored.frame, scored.columns, limit=top))
+        for note in scored.notes:
+            say(note)
+
+    options = [parameter_option(parameter, needed=parameter.name == "data") for parameter in metadata.data_params]
+    return click.Command(
+        model_id,
+        callback=run,
+        params=[
+            *options,
+            click.Option(["--silent"], is_flag=True, help="Score known entities that do not occur, with count zero."),
+            click.Option(["--top"], type=click.IntRange(1), default=20, help="Rows to show [default: 20]."),
+            click.Option(["--out"], help="Write every scored window to this file (.csv or .parquet)."),
+            click.Option(_RUN_OPTION, help="Run to ask [default: the newest complete one]."),
+            click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
+        ],
+        help="Score new data against a trained run; options not given are those the run was trained with.",
+        context_settings=_HELP,
+    )
+
+
+def _write_frame(frame: Any, path: Path) -> None:
+    writers = {
+        ".csv": lambda temporary: frame.to_csv(temporary, index=False),
+        ".parquet": lambda temporary: frame.to_parquet(temporary, index=False),
+    }
+    if path.suffix not in writers:
+        raise ConfigurationError("not a format to write", field="out", expected=".csv or .parquet", got=path.name)
+    write_through(path, writers[path.suffix])
+
+
+predict = ModelGroup(
+    name="predict",
+    make=_predict_command,
+    help="Ask a trained model what to expect, with intervals.",
+    context_settings=_HELP,
+    no_args_is_help=True,
+)
+score = ModelGroup(
+    name="score",
+    make=_score_command,
+    help="Score new data for anomalies, entities never seen included.",
+    context_settings=_HELP,
+    no_args_is_help=True,
+)

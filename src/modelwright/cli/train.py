@@ -1,0 +1,83 @@
+"""`modelwright train MODEL`: data in, a run with a verdict out."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modelwright.cli.console import figure, progress_on_stderr, show_json, show_table, show_verdict
+from modelwright.cli.forms import ModelGroup, given, parameter_option
+from modelwright.core.errors import UntrustedError
+from modelwright.core.sections import Table, table_from_document
+from modelwright.core.verdict import Grade, Verdict
+
+if TYPE_CHECKING:
+    from modelwright.catalog.metadata import ModelMetadata
+
+SETTINGS = ("draws", "tune", "chains", "target_accept", "seed")
+
+
+def _setting_options(metadata: "ModelMetadata") -> list[click.Option]:
+    training = metadata.training
+    return [
+        click.Option(["--draws"], type=int, help=f"Draws per chain [default: {training.default_iterations}]."),
+        click.Option(["--tune"], type=int, help=f"Warm-up steps per chain [default: {training.warmup}]."),
+        click.Option(["--chains"], type=int, help=f"Chains [default: {training.chains}]."),
+        click.Option(["--target-accept"], type=float, help=f"Aimed acceptance [default: {training.target_accept}]."),
+        click.Option(["--seed"], type=int, help="Random seed [default: 42]."),
+        click.Option(["--keep"], type=int, help="Keep only this many newest runs of the model [default: all]."),
+        click.Option(["--strict"], is_flag=True, help='End with exit code 4 when the verdict is "problem".'),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
+        click.Option(["--quiet"], is_flag=True, help="Show no progress."),
+    ]
+
+
+def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
+    forms = [*metadata.data_params, *metadata.train_params]
+
+    def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
+        from modelwright.catalog.model_registry import get_registry
+
+        model = get_registry().load_model_instance(model_id)
+        settings = {name: values[name] for name in SETTINGS if values[name] is not None}
+        with progress_on_stderr(quiet=quiet or as_json) as progress:
+            data = model.load_data(**given(metadata.data_params, values))
+            result = model.train(
+                data, **settings, **given(metadata.train_params, values), keep=keep, progress=progress
+            )
+        _show(model_id, result, as_json=as_json)
+        verdict = Verdict.from_document(result["verdict"])
+        if strict and verdict.grade is Grade.PROBLEM:
+            raise UntrustedError(
+                f"the verdict on run {result['run_id']} is a problem", todo="follow the advice above, or drop --strict"
+            )
+
+    return click.Command(
+        model_id,
+        callback=run,
+        params=[*(parameter_option(parameter) for parameter in forms), *_setting_options(metadata)],
+        help=metadata.description,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _show(model_id: str, result: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(result)
+        return
+    metrics = tuple((name, figure(value)) for name, value in result["metrics"].items() if value is not None)
+    show_table(Table(f"Run {result['run_id']} of {model_id}", ("figure", "value"), metrics))
+    for document in result.get("headlines", []):
+        click.echo()
+        show_table(table_from_document(document))
+    click.echo()
+    show_verdict(Verdict.from_document(result["verdict"]))
+    click.echo(f"report: {result['paths']['report_html']}")
+
+
+train = ModelGroup(
+    name="train",
+    make=_train_command,
+    help="Train a model on your data and say whether to trust the result.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+)
