@@ -1,0 +1,55 @@
+"""Files are whole or absent."""
+
+import errno
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modelwright.core.errors import ConfigurationError, StorageError
+from modelwright.core.files import inside, json_text, sha256_of_bytes, sha256_of_file, write_bytes, write_through
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_partial_file(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "a.txt", b"old")
+
+    def fails_half_way(temporary: Path) -> None:
+        temporary.write_bytes(b"ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError, match="the disk is full; free some space"):
+        write_through(path, fails_half_way)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot write"):
+        write_bytes(tmp_path / "file" / "below.txt", b"x")
+
+
+def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    assert sha256_of_file(write_bytes(tmp_path / "x", content)) == sha256_of_bytes(content)
+
+
+def test_json_never_holds_what_json_does_not_know() -> None:
+    document = {"nan": math.nan, "inf": np.float64("inf"), "array": np.arange(2), "path": Path("a"), "flag": np.True_}
+    assert json.loads(json_text(document)) == {"nan": None, "inf": None, "array": [0, 1], "path": "a", "flag": True}
+
+
+@pytest.mark.parametrize("parts", [("..",), ("a", "..", "..", "b"), ("/etc/passwd",)])
+def test_a_path_cannot_leave_its_root(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="leaves its folder"):
+        inside(tmp_path, *parts)
+
+
+def test_a_link_cannot_leave_its_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    with pytest.raises(ConfigurationError, match="leaves its folder"):
+        inside(root, "link", "x")
