@@ -1,5 +1,6 @@
 """Descriptions that somebody else wrote: read within bounds, refused with the line."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -46,18 +47,14 @@ def test_a_bomb_of_aliases_is_refused_before_it_expands() -> None:
 
 @given(st.text(max_size=200))
 def test_no_text_brings_down_the_yaml_reader(text: str) -> None:
-    try:
+    with contextlib.suppress(ModelwrightError):
         assert isinstance(parse_yaml(text, source="x"), dict)
-    except ModelwrightError as error:
-        assert str(error)
 
 
 @given(st.text(max_size=200))
 def test_no_text_brings_down_the_json_reader(text: str) -> None:
-    try:
+    with contextlib.suppress(ModelwrightError):
         assert isinstance(parse_json(text, source="x"), dict)
-    except ModelwrightError as error:
-        assert str(error)
 
 
 def test_deeply_nested_json_is_refused() -> None:

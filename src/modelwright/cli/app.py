@@ -68,7 +68,7 @@ class _Commands(click.Group):
     help="Folder with models/ and bayesian_models/ [default: $MODELWRIGHT_PROJECT or the current folder].",
 )
 def app(project: str | None) -> None:
-    """Describe a model, train it, learn whether to trust it, ask it questions.
+    r"""Describe a model, train it, learn whether to trust it, ask it questions.
 
     \b
     modelwright train event_rates --data logins.csv --entity user --time timestamp --window 1D

@@ -83,12 +83,12 @@ def show_table(table: Table) -> None:
         click.echo(table.caption)
 
 
-def frame_table(title: str, frame: Any, columns: Sequence[str], *, limit: int | None = None, caption: str = "") -> Table:
+def frame_table(title: str, frame: Any, columns: Sequence[str], *, limit: int | None = None) -> Table:
     """Some columns of the first `limit` rows of a `pandas.DataFrame` as a `Table`."""
     kept = [column for column in columns if column in frame.columns and not frame[column].isna().all()]
     part = frame[kept] if limit is None else frame[kept].head(limit)
     rows = tuple(tuple(_plain(cell) for cell in row) for row in part.itertuples(index=False))
-    return Table(title, tuple(kept), rows, caption)
+    return Table(title, tuple(kept), rows)
 
 
 def _plain(cell: Any) -> str | int | float | bool | None:

@@ -74,16 +74,19 @@ class ModelGroup(click.Group):
         self._make = make
 
     def list_commands(self, context: click.Context) -> list[str]:
+        """The ids of the models that can be used."""
         from modelwright.catalog.model_registry import get_registry
 
         return sorted(get_registry().get_all_models())
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
+        """The command of one model."""
         from modelwright.catalog.model_registry import get_registry
 
         return self._make(name, get_registry().get_model_metadata(name))
 
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str, click.Command, list[str]]:
+        """Find the model, or say which is nearest."""
         from modelwright.catalog.model_registry import get_registry
 
         if args[0].startswith("-"):
@@ -93,6 +96,7 @@ class ModelGroup(click.Group):
         return args[0], self.get_command(context, args[0]), args[1:]
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """One line per model."""
         from modelwright.catalog.model_registry import get_registry
 
         rows = [(name, metadata.description) for name, metadata in sorted(get_registry().get_all_models().items())]

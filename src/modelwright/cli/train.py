@@ -41,9 +41,7 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
         settings = {name: values[name] for name in SETTINGS if values[name] is not None}
         with progress_on_stderr(quiet=quiet or as_json) as progress:
             data = model.load_data(**given(metadata.data_params, values))
-            result = model.train(
-                data, **settings, **given(metadata.train_params, values), keep=keep, progress=progress
-            )
+            result = model.train(data, **settings, **given(metadata.train_params, values), keep=keep, progress=progress)
         _show(model_id, result, as_json=as_json)
         verdict = Verdict.from_document(result["verdict"])
         if strict and verdict.grade is Grade.PROBLEM:

@@ -1,6 +1,6 @@
 """R-hat, effective sample sizes and Monte Carlo errors for many parameters at once, in numpy.
 
-The definitions are ArviZ's (rank-normalised split R-hat, bulk and tail ESS, Geyer's initial monotone sequence), computed
+The definitions are ArviZ's (rank-normalised split R-hat, bulk and tail ESS, Geyer's initial monotone sequence), used
 for a whole block of parameters per call instead of one parameter per Python call: ranks come from one sort per
 parameter, normal scores from a table (average ranks are multiples of one half), and the autocovariances of all chains
 are summed as power spectra before one inverse FFT. Every array here has the shape (parameter, chain, draw).
@@ -235,7 +235,7 @@ def _plain_ess(values: Floats) -> Floats:
 
 def _mean_autocovariance(values: Floats) -> Floats:
     """The autocovariance at every lag, averaged over chains, shape (parameter, draw)."""
-    _, n_chains, n_draws = values.shape
+    n_draws = values.shape[2]
     length = fft.next_fast_len(2 * n_draws, real=True)
     centred = values - values.mean(axis=2, keepdims=True)
     spectrum = fft.rfft(centred, n=length, axis=2)
