@@ -1,0 +1,1 @@
+"""Floor 2, the Bayesian workshop: models, inference, diagnostics."""
