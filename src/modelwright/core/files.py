@@ -159,8 +159,13 @@ def inside(root: Path, *parts: str, field: str = "path") -> Path:
         Traceback (most recent call last):
         modelwright.core.errors.ConfigurationError: path: leaves its folder; expected a path below /data, got '../etc'
     """
-    resolved_root = root.resolve()
-    candidate = resolved_root.joinpath(*parts).resolve()
+    try:
+        resolved_root = root.resolve()
+        candidate = resolved_root.joinpath(*parts).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
+        raise ConfigurationError(
+            "is no path", field=field, expected=f"a path below {root}", got="/".join(parts), todo=str(error)
+        ) from error
     if candidate != resolved_root and resolved_root not in candidate.parents:
         raise ConfigurationError("leaves its folder", field=field, expected=f"a path below {root}", got="/".join(parts))
     return candidate

@@ -1,0 +1,119 @@
+"""Where models are looked for: the package, the project, MODELWRIGHT_MODELS, and installed plug-ins, in this order.
+
+Finding a root runs no code of it: a plug-in's package is located on the import path, not imported.
+"""
+
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelwright.core.errors import ConfigurationError, NotFoundError
+
+ENTRY_POINT_GROUP = "modelwright.models"
+ROOTS_VARIABLE = "MODELWRIGHT_MODELS"
+PROJECT_FOLDER = "bayesian_models"
+
+_PACKAGE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder that holds model directories, or is one.
+
+    Args:
+        path: The folder.
+        origin: Who named it, in words for a person.
+        package: The dotted name of the folder when it is an importable package, else None.
+        expected: Whether its absence is an error: somebody named it.
+    """
+
+    path: Path
+    origin: str
+    package: str | None = None
+    expected: bool = True
+
+
+@dataclass(frozen=True)
+class RootProblem:
+    """A root that was named and cannot be used."""
+
+    name: str
+    origin: str
+    error: ConfigurationError | NotFoundError
+
+
+def default_roots(project: Path) -> list[Root | RootProblem]:
+    """Every root there is for a project folder, in the order in which they win."""
+    return [
+        Root(Path(__file__).parent / "models", "the package", "modelwright.catalog.models"),
+        Root(project / PROJECT_FOLDER, "the project", expected=False),
+        *_roots_of_variable(os.environ.get(ROOTS_VARIABLE, "")),
+        *_roots_of_plug_ins(),
+    ]
+
+
+def _roots_of_variable(value: str) -> Iterator[Root]:
+    for part in value.split(os.pathsep):
+        if part.strip():
+            # Absolute from here on: a change of the working directory must not change where code comes from.
+            yield Root(Path(os.path.expanduser(part.strip())).absolute(), ROOTS_VARIABLE)
+
+
+def _roots_of_plug_ins() -> Iterator[Root | RootProblem]:
+    seen: set[str] = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            # The text before the objects: parsing the entry points of everything installed takes longer than the rest.
+            if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            name = distribution.metadata["Name"]
+            points = [point for point in distribution.entry_points if point.group == ENTRY_POINT_GROUP]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # what a damaged file raises
+            problem = ConfigurationError(f"its entry points cannot be read: {error}", todo="install the plug-in again")
+            yield RootProblem("plug-in", "a plug-in", problem)
+            continue
+        if name in seen:  # installed twice on the path: the first is the one Python imports
+            continue
+        seen.add(name)
+        for point in points:
+            yield _root_of_entry_point(point.name, point.value, f"the plug-in {name}")
+
+
+def _root_of_entry_point(name: str, value: str, origin: str) -> Root | RootProblem:
+    if not _PACKAGE.fullmatch(value):
+        error = ConfigurationError(
+            "not an entry point of models", field=name, expected="the dotted name of a package", got=value
+        )
+        return RootProblem(name, origin, error)
+    folder = locate_package(value)
+    if folder is None:
+        missing = NotFoundError(f"{origin} names the package {value}, which is not installed", field=name)
+        return RootProblem(name, origin, missing)
+    return Root(folder, origin, value)
+
+
+def locate_package(dotted: str) -> Path | None:
+    """The folder of a package, found without importing it or its parents; None when there is none.
+
+    Example:
+        >>> locate_package("modelwright.catalog.models").name
+        'models'
+    """
+    first, *rest = dotted.split(".")
+    try:
+        spec = importlib.util.find_spec(first)  # a top-level name: located by the finders, nothing runs
+    except (ImportError, ValueError):  # ValueError: a module without a specification has taken the name
+        return None
+    for depth, _ in enumerate(rest):
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        qualified = ".".join([first, *rest[: depth + 1]])
+        spec = importlib.machinery.PathFinder.find_spec(qualified, list(spec.submodule_search_locations))
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
