@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -65,18 +66,20 @@ class _Commands(click.Group):
 @click.option(
     "--project",
     type=click.Path(file_okay=False),
+    envvar="MODELWRIGHT_PROJECT",
+    default=".",
     help="Folder with models/ and bayesian_models/ [default: $MODELWRIGHT_PROJECT or the current folder].",
 )
-def app(project: str | None) -> None:
-    r"""Describe a model, train it, learn whether to trust it, ask it questions.
+@click.pass_context
+def app(context: click.Context, project: str) -> None:
+    """Describe a model, train it, learn whether to trust it, ask it questions.
 
     \b
     modelwright train event_rates --data logins.csv --entity user --time timestamp --window 1D
     modelwright report event_rates
     modelwright predict event_rates --entity user_0042 --horizon 7
-    """
-    if project is not None:
-        os.environ["MODELWRIGHT_PROJECT"] = project
+    """  # noqa: D301 (the backspace keeps the lines as they are)
+    context.obj = Path(project)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as page:
+        click.echo(page.format_message())
+        return 0
     except click.ClickException as error:
         return _refuse(words, error.format_message(), EXIT_USAGE, {"error": "UsageError"}, context=_context_of(error))
     except ModelwrightError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelwright.cli.console import frame_table, say, show_json, show_table
-from modelwright.cli.forms import ModelGroup, given, parameter_option
+from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.files import write_through
 from modelwright.core.sections import Table
@@ -20,9 +20,7 @@ _RUN_OPTION = ("--run", "run_ref")
 
 def _predict_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     def run(as_json: bool, run_ref: str | None, **values: Any) -> None:
-        from modelwright.catalog.model_registry import get_registry
-
-        model = get_registry().load_model_instance(model_id)
+        model = catalog().load_model_instance(model_id)
         answer = model.answer(given(metadata.inference_params, values), run=run_ref)
         if as_json:
             show_json(answer)
@@ -58,9 +56,7 @@ def _as_record(entry: Any) -> dict[str, Any]:
 
 def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     def run(as_json: bool, run_ref: str | None, top: int, out: str | None, silent: bool, **values: Any) -> None:
-        from modelwright.catalog.model_registry import get_registry
-
-        model = get_registry().load_model_instance(model_id)
+        model = catalog().load_model_instance(model_id)
         scored = model.score(given(metadata.data_params, values), run=run_ref, include_silent=silent)
         if out is not None:
             _write_frame(scored.frame, Path(out))

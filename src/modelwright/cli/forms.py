@@ -1,6 +1,5 @@
 """Options that come from a model's own description: one parameter of a form, one option of a command."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,23 @@ from modelwright.core.names import unknown_name
 
 if TYPE_CHECKING:
     from modelwright.catalog.metadata import ModelMetadata
+    from modelwright.catalog.model_registry import ModelRegistry
     from modelwright.catalog.parameters import InferenceParameter
 
 CommandMaker = Callable[[str, "ModelMetadata"], click.Command]
 
 
 def project_folder() -> Path:
-    """The folder whose models/ and bayesian_models/ are meant."""
-    return Path(os.environ.get("MODELWRIGHT_PROJECT") or Path.cwd())
+    """The folder whose models/ and bayesian_models/ are meant: what the door was told."""
+    folder: Path = click.get_current_context().find_object(Path) or Path()
+    return folder
+
+
+def catalog() -> "ModelRegistry":
+    """The models that can be used in the project folder."""
+    from modelwright.catalog.model_registry import ModelRegistry
+
+    return ModelRegistry(project_folder())
 
 
 def parameter_option(parameter: "InferenceParameter", *, needed: bool = True) -> click.Option:
@@ -75,30 +83,22 @@ class ModelGroup(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The ids of the models that can be used."""
-        from modelwright.catalog.model_registry import get_registry
-
-        return sorted(get_registry().get_all_models())
+        return sorted(catalog().get_all_models())
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         """The command of one model."""
-        from modelwright.catalog.model_registry import get_registry
-
-        return self._make(name, get_registry().get_model_metadata(name))
+        return self._make(name, catalog().get_model_metadata(name))
 
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str, click.Command, list[str]]:
         """Find the model, or say which is nearest."""
-        from modelwright.catalog.model_registry import get_registry
-
         if args[0].startswith("-"):
             raise click.UsageError(f"expected a model first, got {args[0]!r}", context)
-        if args[0] not in get_registry().get_all_models_with_errors():
+        if args[0] not in catalog().get_all_models_with_errors():
             raise unknown_name("model", args[0], self.list_commands(context))
         return args[0], self.get_command(context, args[0]), args[1:]
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """One line per model."""
-        from modelwright.catalog.model_registry import get_registry
-
-        rows = [(name, metadata.description) for name, metadata in sorted(get_registry().get_all_models().items())]
+        rows = [(name, metadata.description) for name, metadata in sorted(catalog().get_all_models().items())]
         with formatter.section(f"Models (modelwright {self.name} MODEL --help lists a model's own options)"):
             formatter.write_dl(rows or [("none", "there is no model in the catalog")])

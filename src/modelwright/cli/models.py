@@ -3,7 +3,7 @@
 import click
 
 from modelwright.cli.console import say, show_json, show_table
-from modelwright.cli.forms import project_folder
+from modelwright.cli.forms import catalog, project_folder
 from modelwright.core.sections import Table
 
 
@@ -11,9 +11,7 @@ from modelwright.core.sections import Table
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def models(as_json: bool) -> None:
     """List every model of the catalog, with its training status."""
-    from modelwright.catalog.model_registry import get_registry
-
-    registry = get_registry()
+    registry = catalog()
     statuses = registry.get_all_models_with_status()
     if as_json:
         show_json({"models": statuses})

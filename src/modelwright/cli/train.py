@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelwright.cli.console import figure, progress_on_stderr, show_json, show_table, show_verdict
-from modelwright.cli.forms import ModelGroup, given, parameter_option
+from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
 from modelwright.core.errors import UntrustedError
 from modelwright.core.sections import Table, table_from_document
 from modelwright.core.verdict import Grade, Verdict
@@ -35,9 +35,7 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     forms = [*metadata.data_params, *metadata.train_params]
 
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
-        from modelwright.catalog.model_registry import get_registry
-
-        model = get_registry().load_model_instance(model_id)
+        model = catalog().load_model_instance(model_id)
         settings = {name: values[name] for name in SETTINGS if values[name] is not None}
         with progress_on_stderr(quiet=quiet or as_json) as progress:
             data = model.load_data(**given(metadata.data_params, values))

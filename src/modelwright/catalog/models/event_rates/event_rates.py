@@ -1,0 +1,116 @@
+"""The catalog's event-rate model: hierarchical negative-binomial counts per entity and window."""
+
+from typing import Any
+
+import pandas as pd
+
+from modelwright.bayesian.event_rates.anomaly import score_new_windows
+from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.fit import fit_event_rates
+from modelwright.bayesian.event_rates.forecast import forecast
+from modelwright.bayesian.event_rates.outcome import event_rates_outcome
+from modelwright.catalog.base_model import BaseBayesianModel, Scored, TrainingSettings
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.progress import ProgressCallback
+from modelwright.core.sections import TrainingOutcome
+from modelwright.data.events import EventCounts, load_events
+from modelwright.runs.store import RunRecord
+
+_SHOWN = (
+    "entity",
+    "window",
+    "count",
+    "exposure",
+    "expected",
+    "lower",
+    "upper",
+    "score",
+    "tail_probability",
+    "known_entity",
+    "label",
+    "kind",
+)
+
+
+class EventRates(BaseBayesianModel):
+    """theta_i ~ Gamma(mu alpha, alpha), y_ij ~ NegativeBinomial(theta_i e_ij, phi): rates per entity, partly pooled.
+
+    `load_data` takes the parameters under `data_params` of config.yaml, `train` those under `train_params`, `predict`
+    those under `inference_params`.
+    """
+
+    def load_data(self, **options: Any) -> EventCounts:
+        """Read a log or a table of counts; see `modelwright.data.events.load_events`."""
+        return load_events(options.pop("data"), **options)
+
+    def describe_data(self, data: EventCounts) -> dict[str, Any]:
+        """Shape, span, fingerprint and what was left out, for the run's manifest."""
+        return data.describe()
+
+    def fit(
+        self,
+        data: EventCounts,
+        *,
+        settings: TrainingSettings,
+        progress: ProgressCallback,
+        engine: str = "numpyro",
+        platform: str = "cpu",
+        **options: Any,
+    ) -> TrainingOutcome:
+        """Sample the posterior with one of the engines and judge it."""
+        config = ModelConfig.create(
+            n_samples=settings.draws,
+            n_tune=settings.tune,
+            n_chains=settings.chains,
+            target_accept=settings.target_accept,
+            random_seed=settings.seed,
+            **options,
+        )
+        trace = fit_event_rates(data, config, engine=engine, platform=platform, progress=progress)
+        return event_rates_outcome(trace, data, config, progress=progress)
+
+    def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
+        """Expected counts and their intervals for the windows ahead of one entity."""
+        answer = forecast(
+            run.trace(),
+            params["entity"],
+            horizon=params["horizon"],
+            interval=params["interval"],
+            exposure=params["exposure"],
+        )
+        return answer
+
+    def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
+        """Surprise of new windows, in nats; entities never seen are scored against the population."""
+        trained_with = run.manifest.data["options"]
+        merged = {**trained_with, **options}
+        data = load_events(merged.pop("data"), **merged, allow_one_entity=True)
+        trace = run.trace()
+        known = set(trace.posterior["entity"].values.tolist())
+        notes = []
+        silent = sorted(known - set(data.entities))
+        if include_silent and silent:
+            data = with_silent_entities(data, silent)
+        elif silent:
+            notes.append(f"{len(silent):,} known entities do not occur in the new data; --silent scores them as zero")
+        unknown = [entity for entity in data.entities if entity not in known]
+        if unknown:
+            notes.append(f"{len(unknown):,} entities were never seen; they are scored against the population")
+        notes.extend(f"{entry.rows:,} rows left out: {entry.reason}" for entry in data.left_out)
+        return Scored(score_new_windows(trace, data), _SHOWN, tuple(notes))
+
+
+def with_silent_entities(data: EventCounts, silent: list[str]) -> EventCounts:
+    """Add zero counts for entities without any event, in every window that the new data have.
+
+    Raises:
+        ConfigurationError: when the data have no windows in time, so that silence has no length.
+    """
+    frame = data.to_frame()
+    if data.window_start is None:
+        raise ConfigurationError(
+            "silence needs windows in time", field="silent", todo="give --time and --window, or drop --silent"
+        )
+    windows = frame.drop_duplicates("window_start")[["window_start", "window"]].assign(count=0, exposure=1.0)
+    added = pd.concat([windows.assign(entity=entity) for entity in silent], ignore_index=True)
+    return EventCounts.from_frame(pd.concat([frame, added], ignore_index=True))
