@@ -1,0 +1,1 @@
+"""What the data look like, without any modelling framework: event logs, counts per window, built-in data sets."""
