@@ -30,7 +30,12 @@ def describe_anything(data: Any) -> dict[str, Any]:
     digest = hashlib.sha256()
     complete = True
     for name, part in _parts(data):
-        array = np.asarray(part)
+        try:
+            array = np.asarray(part)
+        except ValueError:  # lists of different lengths: no array, and no fingerprint
+            arrays[name] = {"shape": None, "dtype": type(part).__name__}
+            complete = False
+            continue
         arrays[name] = {"shape": list(array.shape), "dtype": str(array.dtype)}
         readable = array if array.dtype != object else _as_text(array)
         if readable is None:
@@ -42,15 +47,19 @@ def describe_anything(data: Any) -> dict[str, Any]:
     return {"type": type(data).__name__, "arrays": arrays, "fingerprint": fingerprint}
 
 
-def _parts(data: Any) -> Iterator[tuple[str, Any]]:
+def _parts(data: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays in nested mappings, dataclasses and tables, with dotted names."""
     if isinstance(data, Mapping):
-        yield from ((str(name), part) for name, part in data.items())
+        inner = [(str(key), part) for key, part in data.items()]
     elif dataclasses.is_dataclass(data) and not isinstance(data, type):
-        yield from ((entry.name, getattr(data, entry.name)) for entry in dataclasses.fields(data))
+        inner = [(entry.name, getattr(data, entry.name)) for entry in dataclasses.fields(data)]
     elif type(data).__module__.partition(".")[0] == "pandas" and getattr(data, "ndim", 0) == 2:
-        yield from ((str(name), data[name].to_numpy()) for name in data.columns)
+        inner = [(str(column), data[column].to_numpy()) for column in data.columns]
     else:
-        yield "data", data
+        yield name or "data", data
+        return
+    for key, part in inner:
+        yield from _parts(part, f"{name}.{key}" if name else key)
 
 
 def _as_text(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:

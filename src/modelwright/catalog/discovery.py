@@ -62,7 +62,8 @@ def _entries_of(root: Root | RootProblem, visited: set[Path]) -> Iterator[ModelE
         if _has_config(root.path):
             names = [(root.path.parent, root.path.name)]
         else:
-            names = [(root.path, name) for name in sorted(os.listdir(root.path))]
+            found = sorted(os.listdir(root.path))
+            names = [(root.path, name) for name in found if not name.startswith(".")]  # hidden: somebody is writing it
     except (FileNotFoundError, NotADirectoryError):
         if root.expected:
             missing = NotFoundError(f"{root.origin} names the folder {root.path}, which does not exist")
