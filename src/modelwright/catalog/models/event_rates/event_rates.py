@@ -84,7 +84,7 @@ class EventRates(BaseBayesianModel):
         """Surprise of new windows, in nats; entities never seen are scored against the population."""
         trained_with = run.manifest.data["options"]
         merged = {**trained_with, **options}
-        data = load_events(merged.pop("data"), **merged, allow_one_entity=True)
+        data = load_events(merged.pop("data"), **merged, purpose="scoring")
         trace = run.trace()
         known = set(trace.posterior["entity"].values.tolist())
         notes = []
