@@ -117,13 +117,13 @@ class TrainingDefaults(AbstractDescription):
     """
 
     default_iterations: Annotated[
-        int, BeforeValidator(lambda value: _count(value, least=1, most=10_000_000)), Field(ge=1, le=10_000_000)
+        int, Field(ge=1, le=10_000_000), BeforeValidator(lambda value: _count(value, least=1, most=10_000_000))
     ] = 2000
-    chains: Annotated[int, BeforeValidator(lambda value: _count(value, least=1, most=1024)), Field(ge=1, le=1024)] = 4
+    chains: Annotated[int, Field(ge=1, le=1024), BeforeValidator(lambda value: _count(value, least=1, most=1024))] = 4
     warmup: Annotated[
-        int, BeforeValidator(lambda value: _count(value, least=1, most=10_000_000)), Field(ge=1, le=10_000_000)
+        int, Field(ge=1, le=10_000_000), BeforeValidator(lambda value: _count(value, least=1, most=10_000_000))
     ] = 1000
-    target_accept: Annotated[float, BeforeValidator(_probability), Field(ge=0.1, le=0.999)] = 0.9
+    target_accept: Annotated[float, Field(ge=0.1, le=0.999), BeforeValidator(_probability)] = 0.9
 
 
 def _training(value: Any) -> TrainingDefaults:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from modelwright.catalog.descriptions import AbstractDescription
 from modelwright.catalog.values import Refusal, plain, to_boolean, to_float, to_integer, to_text
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, shortened
 from modelwright.core.names import nearest, suggestion
 
 ParameterType: TypeAlias = Literal["integer", "float", "string", "select", "boolean"]
@@ -253,7 +253,7 @@ class InferenceParameter(AbstractDescription):
             case "select":
                 value = plain(value)
                 if isinstance(value, str | int | float) and not isinstance(value, bool):
-                    chosen = value if isinstance(value, str) else repr(value)
+                    chosen = value if isinstance(value, str) else shortened(value)
                     for option in self.options or ():
                         if str(option) == chosen:
                             return option

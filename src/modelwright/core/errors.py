@@ -115,5 +115,8 @@ def shortened(value: object, *, limit: int = 120) -> str:
         >>> shortened("x" * 300, limit=12)
         "'xxxxxxxx..."
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer longer than Python prints; something nested too deep
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else text[: limit - 3] + "..."
