@@ -24,7 +24,7 @@ from modelwright.bayesian.event_rates.posterior_draws import (
     population_draws,
     rate_draws,
 )
-from modelwright.bayesian.event_rates.predictive import Nodes, Prediction, predict
+from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
 from modelwright.bayesian.event_rates.rate_integrals import Population, log_integral
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.names import suggestion

@@ -5,8 +5,8 @@ With the hyperparameters fixed, an entity's rate theta has the density
     f(x) = exp(shape x - rate e^x) * product over its windows of NB(count | mean e^x exposure, concentration)
 
 in x = log theta (the Jacobian turns theta^(shape-1) into e^(shape x)). It is log-concave, decays like exp(-e^x) on the
-right and like e^(slope x), slope = shape + sum of counts, on the left. The trapezoid rule converges geometrically for such
-functions; the left tail is closed by its geometric series. Everything is measured from a centre x0 near the mode, as
+right and like e^(slope x), slope = shape + sum of counts, on the left. The trapezoid rule converges geometrically for
+such functions; the left tail is closed by its geometric series. Everything is measured from a centre x0 near the mode, as
 
     log f(x0 + u) - log f(x0) = slope u - rate theta0 (e^u - 1) - sum_e (S_e + n_e c) log(1 + p_e (e^u - 1)),
     p_e = theta0 e / (c + theta0 e)
@@ -27,7 +27,7 @@ DROP = 38.0
 _STEPS_PER_SD = 0.6
 _LARGEST_STEP = 0.3
 """Spacing of the trapezoid rule in log rate. For a Gamma density of shape s its relative error is twice
-|Gamma(s + 2 pi i/step)|/Gamma(s), below 1e-12 at these values for every s."""
+|Gamma(s + 2 pi i/step)|/Gamma(s), below 2e-10 at these values for every s."""
 
 
 @dataclass(frozen=True, eq=False)
