@@ -1,0 +1,130 @@
+"""What can be chosen about the event-rate model: priors, likelihood, parameterisation and how long to sample."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.names import nearest, suggestion
+from modelwright.core.seeds import LARGEST_SEED
+
+Parameterization = Literal["centered", "noncentered", "mean_scaled"]
+Likelihood = Literal["negative_binomial", "poisson"]
+
+
+def _number(value: Any) -> Any:
+    """Refuse what Python would quietly take for a number: True is 1 and "3" is 3 to a lenient reader."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("not a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+
+
+class ModelConfig(BaseModel):
+    """The event-rate model and how to sample it.
+
+        mu ~ Exponential(mu_prior_rate)   alpha ~ HalfNormal(alpha_prior_sd)   phi ~ HalfNormal(overdispersion_prior_sd)
+        theta_i ~ Gamma(shape = mu * alpha, rate = alpha)
+        y_ij ~ NegativeBinomial(mean = theta_i * exposure_ij, concentration = phi)
+
+    so that `theta_i` has mean `mu`, variance `mu / alpha` and coefficient of variation `1 / sqrt(mu * alpha)`, and a
+    count has variance `mean + mean**2 / phi`. With `likelihood="poisson"`, `y_ij ~ Poisson(theta_i * exposure_ij)` and
+    there is no `phi`: right where an entity has one window, as in the pump data, and nothing could tell of `phi`.
+
+    Parameterisations:
+        centered: `theta` itself is sampled (its logarithm, by the engines).
+        noncentered: `theta_raw ~ Gamma(mu * alpha, 1)` and `theta = theta_raw / alpha`. An exact rescaling: the same
+            prior and the same posterior as centered, another path for the sampler.
+        mean_scaled: `theta_raw ~ Gamma(alpha, alpha)` and `theta = mu * theta_raw`. *Another prior*: the coefficient of
+            variation is `1 / sqrt(alpha)` whatever `mu` is. Its posterior differs from that of the other two.
+
+    Args:
+        n_samples: Draws kept per chain.
+        n_tune: Warm-up draws per chain, not kept.
+        n_chains: Chains.
+        target_accept: Acceptance probability that the step size is tuned to; closer to 1 takes smaller steps.
+        random_seed: Seed of everything random in a training.
+        mu_prior_rate: Rate of the exponential prior on `mu`; 0.1 puts the central 95 % on [0.25, 36.9] events per unit.
+        alpha_prior_sd: Scale of the half-normal prior on `alpha`.
+        overdispersion_prior_sd: Scale of the half-normal prior on `phi`.
+        parameterization: See above.
+        likelihood: "negative_binomial" or "poisson".
+        max_tree_depth: A trajectory has at most `2**max_tree_depth - 1` steps.
+
+    Raises:
+        ConfigurationError: from `create`, naming the field, what was expected and what came. (The constructor itself
+            raises pydantic's ValidationError.)
+
+    Example:
+        >>> ModelConfig.create(n_samples=500).n_samples
+        500
+        >>> ModelConfig.create(n_sample=500)
+        Traceback (most recent call last):
+        modelwright.core.errors.ConfigurationError: n_sample: not a setting of this model; got 500; did you mean \
+'n_samples'? known: n_samples, n_tune, n_chains, target_accept, random_seed, mu_prior_rate, alpha_prior_sd, \
+overdispersion_prior_sd, parameterization, likelihood, max_tree_depth
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_samples: Count = Field(default=2000, ge=1, le=10_000_000)
+    n_tune: Count = Field(default=1000, ge=1, le=10_000_000)
+    n_chains: Count = Field(default=4, ge=1, le=1024)
+    target_accept: Real = Field(default=0.9, gt=0.0, lt=1.0)
+    random_seed: Count = Field(default=42, ge=0, le=LARGEST_SEED)
+    mu_prior_rate: Real = Field(default=0.1, ge=1e-9, le=1e6)
+    alpha_prior_sd: Real = Field(default=2.0, ge=1e-9, le=1e6)
+    overdispersion_prior_sd: Real = Field(default=2.0, ge=1e-9, le=1e6)
+    parameterization: Parameterization = "centered"
+    likelihood: Likelihood = "negative_binomial"
+    max_tree_depth: Count = Field(default=10, ge=1, le=20)
+
+    @classmethod
+    def create(cls, **kwargs: Any) -> Self:
+        """A configuration from keywords, or a `ConfigurationError` that names the first field that is wrong."""
+        try:
+            return cls(**kwargs)
+        except ValidationError as error:
+            raise _refusal(error, cls) from error
+
+
+def _refusal(error: ValidationError, config: type[BaseModel]) -> ConfigurationError:
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    got = first.get("input")
+    if first["type"] == "extra_forbidden":
+        known = list(config.model_fields)
+        return ConfigurationError(
+            "not a setting of this model", field=field, got=got, todo=suggestion(field, known, limit=len(known))
+        )
+    if first["type"] == "literal_error":
+        choices = _choices(config, field)
+        close = nearest(got, choices) if isinstance(got, str) else None
+        todo = f"did you mean {close!r}?" if close else None
+        return ConfigurationError(
+            "not one of the choices", field=field, expected=" or ".join(map(repr, choices)), got=got, todo=todo
+        )
+    return ConfigurationError("not usable", field=field, expected=_expectation(config, field), got=got)
+
+
+def _choices(config: type[BaseModel], field: str) -> list[str]:
+    return list(config.model_json_schema()["properties"][field]["enum"])
+
+
+def _expectation(config: type[BaseModel], field: str) -> str:
+    schema = config.model_json_schema()["properties"][field]
+    parts = [
+        f"{word} {schema[key]:,}" if schema["type"] == "integer" else f"{word} {schema[key]:g}"
+        for key, word in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "below"),
+        )
+        if key in schema
+    ]
+    kind = {"integer": "a whole number", "number": "a number", "string": "a text"}[schema["type"]]
+    return f"{kind} {' and '.join(parts)}".strip()

@@ -1,0 +1,112 @@
+"""Where the chains start: near the posterior's bulk, found by moments and a two-dimensional search.
+
+Rates are estimated entity by entity, the population's parameters as the mode given these rates, in turns. This costs
+milliseconds and spares the warm-up the way from one event per window to a million.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+from scipy.special import gammaln
+
+from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, THETA, THETA_RAW
+from modelwright.bayesian.event_rates.observations import CompressedCounts
+
+_ROUNDS = 3
+_LOG_BOUNDS = (-18.0, 18.0)
+"""Search range of the logarithms: a millionth of a percent to 66 million events per unit."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A starting point.
+
+    Args:
+        values: Variable -> value, on its own scale.
+        scales: Variable -> rough posterior standard deviation of its logarithm.
+    """
+
+    values: dict[str, np.ndarray]
+    scales: dict[str, np.ndarray]
+
+
+def starting_point(counts: CompressedCounts, config: ModelConfig) -> Start:
+    """A point near the bulk of the posterior, for the variables that `config.parameterization` samples.
+
+    Example:
+        >>> from modelwright.bayesian.event_rates.observations import check_observations, compress
+        >>> data = compress(check_observations([4, 6, 90, 110], [0, 0, 1, 1], 2))
+        >>> start = starting_point(data, ModelConfig(likelihood="poisson"))
+        >>> bool(80 < start.values["theta"][1] < 120)
+        True
+    """
+    n = counts.n_entities
+    total = np.bincount(counts.entity, weights=counts.total, minlength=n)
+    exposed = np.bincount(counts.entity, weights=counts.windows * counts.exposure, minlength=n)
+    windows = np.bincount(counts.entity, weights=counts.windows, minlength=n)
+    pooled = (total.sum() + 0.5) / exposed.sum()
+    theta = (total + 0.5) / (exposed + 0.5 / pooled)
+    phi, worth = 1.0, np.ones(n)
+    for _ in range(_ROUNDS):
+        if config.likelihood == "negative_binomial":
+            phi = _concentration(counts, theta, config)
+            # a negative binomial window tells as much of its rate as a Poisson window that is shorter by this factor
+            worth = 1.0 / (1.0 + theta * exposed / np.maximum(windows, 1.0) / phi)
+        mu, alpha = _population(worth * total, worth * exposed, config)
+        shape, rate = _gamma(mu, alpha, config)
+        theta = np.maximum((worth * total + shape) / (worth * exposed + rate), 1e-12)
+    spread = 1.0 / np.sqrt(worth * total + shape + 1e-2)
+    values: dict[str, np.ndarray] = {MU: np.asarray(mu), ALPHA: np.asarray(alpha)}
+    many = np.asarray(1.0 / np.sqrt(n + 1.0))
+    scales: dict[str, np.ndarray] = {MU: many, ALPHA: many}
+    if config.likelihood == "negative_binomial":
+        values[PHI] = np.asarray(phi)
+        scales[PHI] = np.asarray(1.0 / np.sqrt(windows.sum() + 1.0))
+    match config.parameterization:
+        case "centered":
+            values[THETA], scales[THETA] = theta, spread
+        case "noncentered":
+            values[THETA_RAW], scales[THETA_RAW] = theta * alpha, spread
+        case "mean_scaled":
+            values[THETA_RAW], scales[THETA_RAW] = theta / mu, spread
+    return Start(values, scales)
+
+
+def _population(total: np.ndarray, exposed: np.ndarray, config: ModelConfig) -> tuple[float, float]:
+    """Mode of (log mu, log alpha) with the rates integrated out: Gamma rates make Poisson sums negative binomial."""
+
+    def negative(point: np.ndarray) -> float:
+        mu, alpha = np.exp(point)
+        shape, rate = _gamma(mu, alpha, config)
+        each = gammaln(total + shape) - (total + shape) * np.log(rate + exposed)
+        marginal = float(each.sum()) + len(total) * (shape * np.log(rate) - gammaln(shape))
+        prior = -config.mu_prior_rate * mu - 0.5 * (alpha / config.alpha_prior_sd) ** 2 + point.sum()
+        return -(marginal + prior)
+
+    theta = (total + 0.5) / (exposed + 0.5)
+    first = np.clip(np.log([theta.mean(), theta.mean() / max(float(theta.var()), 1e-6)]), -15.0, 15.0)
+    found = optimize.minimize(negative, first, method="Nelder-Mead", bounds=[_LOG_BOUNDS, _LOG_BOUNDS])
+    mu, alpha = np.exp(found.x)
+    return float(mu), float(alpha)
+
+
+def _gamma(mu: float, alpha: float, config: ModelConfig) -> tuple[float, float]:
+    """Shape and rate of the population's Gamma distribution."""
+    return (alpha, alpha / mu) if config.parameterization == "mean_scaled" else (mu * alpha, alpha)
+
+
+def _concentration(counts: CompressedCounts, theta: np.ndarray, config: ModelConfig) -> float:
+    """Mode of log phi given the rates."""
+    mean = theta[counts.entity] * counts.exposure
+
+    def negative(log_phi: float) -> float:
+        phi = np.exp(log_phi)
+        rates = -np.sum((counts.total + counts.windows * phi) * np.log1p(mean / phi))
+        rising = np.sum(counts.times * (gammaln(counts.count + phi) - gammaln(phi) - counts.count * log_phi))
+        prior = -0.5 * (phi / config.overdispersion_prior_sd) ** 2 + log_phi
+        return -float(rates + rising + prior)
+
+    found = optimize.minimize_scalar(negative, bounds=(-12.0, 12.0), method="bounded")
+    return float(np.exp(found.x))

@@ -1,0 +1,1 @@
+"""Sampling a posterior with any of three engines, and what follows from its draws."""
