@@ -1,15 +1,13 @@
 """What a trace says about each of its parameters: means, errors, intervals, R-hat and effective sample sizes.
 
-This is the only module that calls ArviZ's statistics; what ArviZ computes one parameter at a time is computed here in
-blocks (see `chain_statistics`), so that 100,000 rates take seconds and a bounded amount of memory.
+What ArviZ computes one parameter at a time is computed here in blocks (see `chain_statistics`), so that 100,000 rates
+take seconds and a bounded amount of memory.
 """
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -202,12 +200,21 @@ def check_interval(probability: float, kind: str) -> None:
         )
 
 
-def arviz() -> ModuleType:
-    """ArviZ, imported when first needed and without its daily announcement of the next version."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, message=r"\s*ArviZ is undergoing")
-        import arviz
-    return arviz
+def parameter_blocks(variable: xr.DataArray) -> Iterator[Floats]:
+    """A variable's draws in blocks of shape (scalar, chain, draw), in the order of the flattened trailing dimensions.
+
+    Args:
+        variable: Draws with dims (chain, draw, ...), read block by block where they lie in a file.
+    """
+    n_chains, n_draws, *trailing = variable.shape
+    if not trailing:
+        yield np.asarray(variable.values, dtype=np.float64)[None]
+        return
+    rest = int(np.prod(trailing[1:], dtype=np.int64))
+    step = max(1, READ_ELEMENTS // max(1, n_chains * n_draws * rest))
+    for start in range(0, trailing[0] if rest else 0, step):
+        values = variable[:, :, start : start + step].values.reshape(n_chains, n_draws, -1)
+        yield np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float64)
 
 
 class _Counter:
@@ -236,26 +243,13 @@ def _variable_statistics(
     workers = min(4, os.cpu_count() or 1)
     columns: list[tuple[Floats, ...]] = []
     with ThreadPoolExecutor(workers) as pool:
-        for block in _blocks(ordered):
+        for block in parameter_blocks(ordered):
             step = max(1, WORK_ELEMENTS // max(1, block[0].size))
             pieces = [block[start : start + step] for start in range(0, len(block), step)]
             columns.extend(pool.map(lambda piece: _piece_statistics(piece, probability, kind), pieces))
             counter.add(len(block))
     joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [np.empty(0)] * 10
     return ParameterStatistics(ordered, *joined[:8], joined[8].astype(np.int64), joined[9].astype(bool))
-
-
-def _blocks(variable: xr.DataArray) -> Iterator[Floats]:
-    """Blocks of shape (scalar, chain, draw), in the order of the flattened trailing dimensions."""
-    n_chains, n_draws, *trailing = variable.shape
-    if not trailing:
-        yield np.asarray(variable.values, dtype=np.float64)[None]
-        return
-    rest = int(np.prod(trailing[1:], dtype=np.int64))
-    step = max(1, READ_ELEMENTS // max(1, n_chains * n_draws * rest))
-    for start in range(0, trailing[0] if rest else 0, step):
-        values = variable[:, :, start : start + step].values.reshape(n_chains, n_draws, -1)
-        yield np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float64)
 
 
 def _piece_statistics(piece: Floats, probability: float, kind: IntervalKind) -> tuple[Floats, ...]:
