@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
 from modelwright.bayesian.event_rates.density import check_probability, negative_binomial_logpmf
 from modelwright.bayesian.event_rates.leave_one_out import EntityWindows, LeftOutWindows, leave_one_out
 from modelwright.bayesian.event_rates.names import Y
@@ -24,7 +25,6 @@ from modelwright.bayesian.event_rates.posterior_draws import (
     population_draws,
     rate_draws,
 )
-from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
 from modelwright.bayesian.event_rates.rate_integrals import Population, log_integral
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.names import suggestion

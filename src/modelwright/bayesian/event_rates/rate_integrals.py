@@ -6,7 +6,7 @@ With the hyperparameters fixed, an entity's rate theta has the density
 
 in x = log theta (the Jacobian turns theta^(shape-1) into e^(shape x)). It is log-concave, decays like exp(-e^x) on the
 right and like e^(slope x), slope = shape + sum of counts, on the left. The trapezoid rule converges geometrically for
-such functions; the left tail is closed by its geometric series. Everything is measured from a centre x0 near the mode, as
+such functions; the left tail is closed by its geometric series. Everything is measured from a centre x0 near the mode:
 
     log f(x0 + u) - log f(x0) = slope u - rate theta0 (e^u - 1) - sum_e (S_e + n_e c) log(1 + p_e (e^u - 1)),
     p_e = theta0 e / (c + theta0 e)

@@ -1,0 +1,145 @@
+"""What to expect next: counts of an entity over the coming windows, with the uncertainty of its rate in it.
+
+Windows ahead share the entity's unknown rate but not their noise, so their total is wider than independent windows
+would make it. Given the rate, h counts of mean theta e and concentration phi add up to a negative binomial of mean
+h theta e and concentration h phi; so one window and the total of h are both mixtures over the posterior, and their
+quantiles are computed, not drawn: a forecast depends on no seed.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from modelwright.bayesian.event_rates.count_mixture import Nodes, predict
+from modelwright.bayesian.event_rates.density import check_probability
+from modelwright.bayesian.event_rates.leave_one_out import rate_distribution
+from modelwright.bayesian.event_rates.posterior_draws import entity_labels, population_draws, rate_draws
+from modelwright.bayesian.event_rates.rate_integrals import Windows
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.names import nearest
+
+LARGEST_HORIZON = 366
+"""Windows a forecast may reach ahead. The number is arbitrary (a year of days); the model's rate is constant in time."""
+
+_RATE_DRAWS = 1000
+_POPULATION_DRAWS = 200
+
+
+def forecast(
+    trace: Any,
+    entity: str,
+    horizon: int = 7,
+    interval: float = 0.9,
+    exposure: float = 1.0,
+) -> dict[str, Any]:
+    """Forecast the coming windows of an entity.
+
+        one window:     average over the posterior of NB(mean theta e, concentration phi)
+        total of h:     average over the posterior of NB(mean h theta e, concentration h phi)
+
+    Args:
+        trace: A trace of the event-rate model.
+        entity: Label of the entity. One that was not in training gets the forecast of a new member of the population,
+            theta ~ Gamma(mu alpha, alpha), and `known_entity` is False.
+        horizon: Windows ahead, from 1.
+        interval: Probability of the equal-tailed intervals, between 0 and 1.
+        exposure: Exposure of each window ahead, in the unit of the training data.
+
+    Returns:
+        Plain data: entity, known_entity, horizon, exposure, interval, interval_kind, rate (mean, lower and upper, events
+        per unit of exposure), notes (sentences), title, and per window ahead one record in each of
+
+        - predictions: window (1, 2, ...), expected, median, total_expected, total_median (totals up to that window)
+        - credible_intervals: lower, upper, total_lower, total_upper
+
+    Raises:
+        ConfigurationError: for a horizon, interval or exposure that cannot be.
+    """
+    probability = check_probability(interval)
+    steps, each = _check_horizon(horizon), _check_exposure(exposure)
+    labels, name = entity_labels(trace), str(entity)
+    rate, concentration, weight = _known(trace, labels.index(name)) if name in labels else _stranger(trace)
+    predictions, intervals = [], []
+    for h in range(1, steps + 1):
+        nodes = Nodes(h * each * rate, h * concentration)
+        total = predict(nodes, weight[None], np.zeros(1), probability)
+        one = total if h == 1 else one
+        predictions.append(
+            {
+                "window": h,
+                "expected": float(one.expected[0]),
+                "median": int(one.median[0]),
+                "total_expected": float(total.expected[0]),
+                "total_median": int(total.median[0]),
+            }
+        )
+        intervals.append(
+            {
+                "lower": int(one.lower[0]),
+                "upper": int(one.upper[0]),
+                "total_lower": int(total.lower[0]),
+                "total_upper": int(total.upper[0]),
+            }
+        )
+    percent = f"{100 * probability:g} %"
+    notes = [f"Intervals are equal-tailed and hold {percent} of the predictive probability."]
+    if name not in labels:
+        close = nearest(name, labels)
+        hint = f" (the nearest known name is {close!r})" if close else ""
+        notes.insert(0, f"{name!r} was not in training{hint}: this is the forecast for a new member of the population.")
+    low, high = _weighted_quantiles(rate, weight, np.array([(1 - probability) / 2, (1 + probability) / 2]))
+    return {
+        "title": f"{name}: the next {steps} windows" if steps > 1 else f"{name}: the next window",
+        "entity": name,
+        "known_entity": name in labels,
+        "horizon": steps,
+        "exposure": each,
+        "interval": probability,
+        "interval_kind": "equal-tailed",
+        "rate": {"mean": float(weight @ rate), "lower": low, "upper": high},
+        "predictions": predictions,
+        "credible_intervals": intervals,
+        "notes": notes,
+    }
+
+
+def _known(trace: Any, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rates, concentrations and weights of the posterior of one entity, each (n_nodes,)."""
+    rates, concentration = rate_draws(trace, _RATE_DRAWS)
+    return rates[index], concentration, np.full(len(concentration), 1.0 / len(concentration))
+
+
+def _stranger(trace: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for an entity of which nothing is known but the population."""
+    population = population_draws(trace, _POPULATION_DRAWS)
+    nothing = Windows(np.empty(0), np.empty(0), np.empty(0))
+    rate, probability = rate_distribution(population, nothing)
+    rate, probability = rate[:, ::2], probability[:, ::2]  # still exact to millionths, see `anomaly`
+    weight = (probability / probability.sum(1, keepdims=True)).reshape(-1) / len(population)
+    return rate.reshape(-1), np.repeat(population.concentration, rate.shape[1]), weight
+
+
+def _weighted_quantiles(values: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> tuple[float, float]:
+    order = np.argsort(values)
+    below = np.cumsum(weight[order]) - 0.5 * weight[order]
+    low, high = np.interp(levels, below, values[order])
+    return float(low), float(high)
+
+
+def _check_horizon(horizon: object) -> int:
+    whole = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
+    if not whole or not 1 <= int(horizon) <= LARGEST_HORIZON:  # type: ignore[call-overload]
+        raise ConfigurationError(
+            "not a number of windows ahead",
+            field="horizon",
+            expected=f"a whole number from 1 to {LARGEST_HORIZON}",
+            got=horizon,
+        )
+    return int(horizon)  # type: ignore[call-overload]
+
+
+def _check_exposure(exposure: object) -> float:
+    number = isinstance(exposure, int | float | np.number) and not isinstance(exposure, bool)
+    if not number or not 0.0 < float(exposure) < float("inf"):  # type: ignore[arg-type]
+        raise ConfigurationError("not an exposure", field="exposure", expected="a positive number", got=exposure)
+    return float(exposure)  # type: ignore[arg-type]
