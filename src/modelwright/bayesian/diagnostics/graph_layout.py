@@ -216,8 +216,8 @@ def _rim(box: Box, towards: Point, *, square: bool) -> Point:
 
 def _touches(curve: tuple[Point, Point, Point], box: Box) -> bool:
     room = 4.0
-    for step in range(1, 20):
-        t = step / 20
+    for step in range(1, 40):
+        t = step / 40
         x, y = (
             (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
             for a, b, c in zip(curve[0], curve[1], curve[2], strict=True)
