@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from modelwright.runs.manifest import utc_text
@@ -11,8 +12,12 @@ ABSENT = "–"
 _LONGEST_LIST = 12
 
 
-def number(value: Any) -> str:
+def number(value: Any, *, zeros: bool = False) -> str:
     """A cell as people read it: four significant digits, thousands separated, "–" for what is absent.
+
+    Args:
+        value: The cell.
+        zeros: Keep the zeros at the end (1.000), as a column of measured figures does.
 
     Example:
         >>> [number(v) for v in (12345.678, 3.14159, 0.00001234, 1234567, True, None, "ann")]
@@ -23,22 +28,22 @@ def number(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}".replace("-", "−") if abs(value) < 10**15 else f"{float(value):.3e}"
+        return f"{value:,}".replace("-", "−") if abs(value) < 10**15 else f"{Decimal(value):.3e}"
     if isinstance(value, float):
-        return _real(value)
+        return _real(value, zeros=zeros)
     return str(value)
 
 
-def _real(value: float) -> str:
+def _real(value: float, *, zeros: bool) -> str:
     if not math.isfinite(value):
         return ABSENT if math.isnan(value) else ("∞" if value > 0 else "−∞")
     magnitude = abs(value)
     if magnitude and (magnitude < 1e-4 or magnitude >= 1e15):
         text = f"{value:.3e}"
-    elif magnitude >= 1000:
+    elif magnitude >= 999.95:  # would be written 1000 below
         text = f"{value:,.0f}"
     else:
-        text = f"{value:#.4g}".rstrip("0").rstrip(".") if magnitude else "0"
+        text = f"{value:#.4g}".rstrip(".") if zeros else f"{value:.4g}"
     # The sign only: an exponent keeps its hyphen, so that it can be copied into a program.
     return "−" + text[1:] if text.startswith("-") else text
 
@@ -124,11 +129,15 @@ def table_view(table: Mapping[str, Any]) -> dict[str, Any]:
     rows = table["rows"]
     columns = range(len(table["columns"]))
     numeric = [_is_numeric([row[index] for row in rows]) for index in columns]
+    measured = [any(isinstance(row[index], float) and row[index] % 1 for row in rows) for index in columns]
     return {
         "title": table["title"],
         "caption": table["caption"],
         "columns": list(zip(table["columns"], numeric, strict=True)),
-        "rows": [[(number(cell), right) for cell, right in zip(row, numeric, strict=True)] for row in rows],
+        "rows": [
+            [(number(cell, zeros=zeros), right) for cell, zeros, right in zip(row, measured, numeric, strict=True)]
+            for row in rows
+        ],
     }
 
 

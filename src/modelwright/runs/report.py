@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwright.core.errors import MissingDependencyError, StorageError
 from modelwright.core.sections import Picture, TrainingOutcome, section_document
+from modelwright.core.verdict import Grade
 from modelwright.runs.figures_in_words import duration, flattened, number, size, table_view, when
 from modelwright.runs.manifest import Manifest, plain
 
@@ -68,7 +69,7 @@ def rebuild_report(record: "RunRecord") -> str:
         listed = [p for section in document["sections"] for p in section["pictures"]] + document["diagrams"]
         contents = {p["name"]: record.picture(p["name"], p["format"]) for p in listed}
         return render_document(document, contents)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"the report of run {record.run_id} is damaged: {error}", todo="train again") from error
 
 
@@ -93,7 +94,7 @@ def render_document(document: Mapping[str, Any], pictures: Mapping[str, bytes]) 
     return template.render(
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         run=document["run"],
-        verdict=document["verdict"],
+        verdict=_verdict_view(document["verdict"]),
         metrics=document["metrics"],
         sections=[_section_view(section, pictures) for section in document["sections"]],
         diagrams=[_picture_view(picture, pictures) for picture in document["diagrams"]],
@@ -112,6 +113,17 @@ def render_document(document: Mapping[str, Any], pictures: Mapping[str, bytes]) 
         git=document["git"],
         peak_memory_bytes=document["peak_memory_bytes"],
     )
+
+
+def _verdict_view(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    # The badge beside it says the grade; the worst finding comes first, equals stay in their order.
+    sentence = verdict["sentence"].removeprefix(f"{verdict['grade']}: ")
+    findings = sorted(verdict["findings"], key=lambda finding: -Grade(finding["grade"]).severity)
+    return {
+        "grade": Grade(verdict["grade"]).value,
+        "sentence": sentence[:1].upper() + sentence[1:],
+        "findings": findings,
+    }
 
 
 def _section_view(section: Mapping[str, Any], pictures: Mapping[str, bytes]) -> dict[str, Any]:
