@@ -268,7 +268,7 @@ def _check_time_format(rows: Rows, time_format: str | None) -> None:
     if time_format is None or time_format.startswith("epoch_"):
         return
     try:
-        rows.connection.execute("SELECT try_strptime('', ?)", [time_format])
+        rows.connection.execute("SELECT try_strptime('', ?)", [time_format]).fetchall()
     except duckdb.Error as error:
         raise ConfigurationError(
             "not a pattern for times",

@@ -207,7 +207,7 @@ def window_labels(start_us: Int64, zone: Zone) -> NDArray[np.object_]:
         np.datetime_as_string(clock, unit="us"),
     )
     texts = np.char.replace(written[finest], "T", " ")
-    if finest > 0 and not zone.is_fixed:
+    if finest > 0 and zone.changes_clocks:
         texts = np.char.add(texts, _offset_texts(local - unique))
     return np.asarray(texts, dtype=object)[codes]
 

@@ -54,6 +54,11 @@ class Zone:
         return len(self.offsets) == 1
 
     @property
+    def changes_clocks(self) -> bool:
+        """Whether the offset has changed since 1970, so that a wall-clock time may need its offset beside it."""
+        return bool((self.starts > 0).any())
+
+    @property
     def is_utc(self) -> bool:
         """Whether local times and instants are the same numbers."""
         return self.is_fixed and int(self.offsets[0]) == 0
