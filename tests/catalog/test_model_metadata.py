@@ -177,7 +177,7 @@ def test_hostile_file_is_refused_in_a_sentence(tmp_path, content, sentence):
         ModelMetadata.from_file(path)
     assert sentence in str(caught.value)
     assert "config.yaml" in str(caught.value)
-    # An expanded bomb would take minutes and gigabytes; a refusal takes milliseconds, 5 s leaves room for a busy machine.
+    # An expanded bomb would take minutes and gigabytes, a refusal milliseconds; 5 s leaves room for a busy machine.
     assert time.monotonic() - begin < 5
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from modelwright.catalog.values import Refusal
+from modelwright.catalog.values import Refusal, shown_key
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest, suggestion
 
@@ -43,7 +43,7 @@ class AbstractDescription(BaseModel):
             raise ConfigurationError(f"not a description{where}", expected="a mapping of keys to values", got=mapping)
         for key in mapping:
             if not isinstance(key, str):
-                raise _unknown_key(str(key)[:80], "", cls, source)
+                raise _unknown_key(shown_key(key), "", cls, source)
         try:
             # The validator and not the constructor: a key called "self" would clash with a keyword argument.
             instance = cls.__new__(cls)
@@ -76,7 +76,7 @@ def _one(detail: ErrorDetails, model: type[BaseModel], source: str | None) -> Co
     cause = detail.get("ctx", {}).get("error")
     if detail["type"] == "extra_forbidden":
         parent = _path(detail["loc"][:-1])
-        return _unknown_key(str(detail["loc"][-1]), parent, model, source)
+        return _unknown_key(shown_key(detail["loc"][-1]), parent, model, source)
     if detail["type"] == "missing":
         return ConfigurationError(f"is missing{where}", field=path, todo=f"add the key {detail['loc'][-1]}")
     if isinstance(cause, ConfigurationError):

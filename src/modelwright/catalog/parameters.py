@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from modelwright.catalog.descriptions import AbstractDescription
-from modelwright.catalog.values import Refusal, plain, to_boolean, to_float, to_integer, to_text
+from modelwright.catalog.values import Refusal, plain, shown_key, to_boolean, to_float, to_integer, to_text
 from modelwright.core.errors import ConfigurationError, shortened
 from modelwright.core.names import nearest, suggestion
 
@@ -303,7 +303,7 @@ def validate_parameters(
     errors: list[ConfigurationError] = []
     for name in given:
         if name not in declared:
-            shown = str(name)[:80]
+            shown = shown_key(name)
             errors.append(ConfigurationError("unknown parameter", field=shown, todo=suggestion(shown, declared)))
     values: dict[str, ParameterValue] = {}
     for name, parameter in declared.items():

@@ -9,6 +9,8 @@ import math
 import re
 from typing import Any
 
+from modelwright.core.errors import shortened
+
 LONGEST_TEXT = 10_000
 """Characters a text value may have: far above any label or path, far below what could hurt."""
 
@@ -19,6 +21,7 @@ _NUMERAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.A
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}", re.ASCII)
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
+_PLAIN_KEY = re.compile(r"[\w.-]{1,60}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -41,6 +44,16 @@ def plain(value: Any) -> Any:
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return value.item()
     return value
+
+
+def shown_key(key: Any) -> str:
+    """A key that somebody sent, fit for a sentence: as it is when it could be a name, else quoted and shortened.
+
+    Example:
+        >>> shown_key("horizn"), shown_key(""), shown_key(3)
+        ('horizn', "''", '3')
+    """
+    return key if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else shortened(key, limit=60)
 
 
 def to_float(value: Any) -> float:
