@@ -37,12 +37,16 @@ COLUMNS = ("expected", "lower", "upper", "score", "tail_probability", "lower_tai
 """What scoring adds to the windows, besides `known_entity` and, for training windows, `k_hat`."""
 
 
+DRAWS = 400
+"""Draws of the hyperparameters that leave-one-out predictions average over; see `k_hat_limit` for what they allow."""
+
+
 def score_training_windows(
     trace: Any,
     data: EventCounts,
     *,
     interval: float = 0.9,
-    draws: int = 200,
+    draws: int = DRAWS,
     progress: ProgressCallback = ignore_progress,
 ) -> pd.DataFrame:
     """Score every window the model was trained on, leaving each out of its own prediction.
@@ -62,7 +66,7 @@ def score_training_windows(
         One row per observation, in the order of `data`: entity, window_start (when there are times), window, count,
         exposure, expected, lower, upper (counts), score (nats), tail_probability P(Y >= count),
         lower_tail_probability P(Y <= count), known_entity, k_hat, and label and kind where known. All predictions are
-        leave-one-out.
+        leave-one-out; `attrs["interval"]` is the probability of the interval.
 
     Raises:
         ConfigurationError: for a wrong interval or number of draws.
@@ -86,7 +90,7 @@ def score_training_windows(
             _spread(columns, part.index, rows, where, found, score, k_hat)
         if done % 32 == 0 or done == len(groups) - 1:
             progress(ProgressEvent("score", done + 1, len(groups), "entities"))
-    return _table(data, columns, np.ones(data.n_obs, dtype=bool))
+    return _table(data, columns, np.ones(data.n_obs, dtype=bool), probability)
 
 
 def score_training_windows_in_sample(
@@ -158,7 +162,7 @@ def score_new_windows(
                 _spread(columns, np.array([k]), rows, where, found, score)
         if done % 32 == 0 or done == len(starts) - 1:
             progress(ProgressEvent("score", done + 1, len(starts), "entities"))
-    return _table(counts, columns, position >= 0)
+    return _table(counts, columns, position >= 0, probability)
 
 
 def rank_windows(scores: pd.DataFrame, *, direction: Direction = "both") -> pd.DataFrame:
@@ -260,9 +264,9 @@ def _spread(
         columns[name][to] = value[source]
 
 
-def _table(data: EventCounts, columns: dict[str, np.ndarray], known: np.ndarray) -> pd.DataFrame:
+def _table(data: EventCounts, columns: dict[str, np.ndarray], known: np.ndarray, probability: float) -> pd.DataFrame:
     windows = data.to_frame()
-    windows.attrs = {}
+    windows.attrs = {"interval": probability}
     facts = [name for name in ("label", "kind") if name in windows]
     table = windows.drop(columns=facts)
     for name in COLUMNS:

@@ -19,7 +19,7 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest
 
 LARGEST_HORIZON = 366
-"""Windows a forecast may reach ahead. The number is arbitrary (a year of days); the model's rate is constant in time."""
+"""Windows a forecast may reach ahead: arbitrary (a year of days), since the model's rate is constant in time."""
 
 _RATE_DRAWS = 1000
 _POPULATION_DRAWS = 200
@@ -46,8 +46,8 @@ def forecast(
         exposure: Exposure of each window ahead, in the unit of the training data.
 
     Returns:
-        Plain data: entity, known_entity, horizon, exposure, interval, interval_kind, rate (mean, lower and upper, events
-        per unit of exposure), notes (sentences), title, and per window ahead one record in each of
+        Plain data: entity, known_entity, horizon, exposure, interval, interval_kind, rate (mean, lower and upper,
+        events per unit of exposure), notes (sentences), title, and per window ahead one record in each of
 
         - predictions: window (1, 2, ...), expected, median, total_expected, total_median (totals up to that window)
         - credible_intervals: lower, upper, total_lower, total_upper
@@ -60,10 +60,12 @@ def forecast(
     labels, name = entity_labels(trace), str(entity)
     rate, concentration, weight = _known(trace, labels.index(name)) if name in labels else _stranger(trace)
     predictions, intervals = [], []
-    for h in range(1, steps + 1):
-        nodes = Nodes(h * each * rate, h * concentration)
-        total = predict(nodes, weight[None], np.zeros(1), probability)
-        one = total if h == 1 else one
+    totals = [
+        predict(Nodes(h * each * rate, h * concentration), weight[None], np.zeros(1), probability)
+        for h in range(1, steps + 1)
+    ]
+    one = totals[0]
+    for h, total in enumerate(totals, start=1):
         predictions.append(
             {
                 "window": h,

@@ -12,8 +12,15 @@ Source:
 
 import numpy as np
 
-K_HAT_LIMIT = 0.7
-"""Above this a weighted average over the draws is not to be relied on."""
+
+def k_hat_limit(draws: int) -> float:
+    """The largest k-hat at which an average over that many draws can be relied on: min(1 - 1/log10(draws), 0.7).
+
+    Example:
+        >>> round(k_hat_limit(400), 3), k_hat_limit(4000)
+        (0.616, 0.7)
+    """
+    return min(1.0 - 1.0 / float(np.log10(draws)), 0.7)
 
 
 def smoothed_weights(log_ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
