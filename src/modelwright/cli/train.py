@@ -37,9 +37,12 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
         model = catalog().load_model_instance(model_id)
         settings = {name: values[name] for name in SETTINGS if values[name] is not None}
+        options = {**settings, **given(metadata.train_params, values), "keep": keep}
+        data_options = model.check_data_options(given(metadata.data_params, values))
+        model.plan_training(**options)  # a wrong option is refused before the data are read
         with progress_on_stderr(quiet=quiet or as_json) as progress:
-            data = model.load_data(**given(metadata.data_params, values))
-            result = model.train(data, **settings, **given(metadata.train_params, values), keep=keep, progress=progress)
+            data = model.load_data(**data_options, progress=progress)
+            result = model.train(data, **options, data_options=data_options, progress=progress)
         _show(model_id, result, as_json=as_json)
         verdict = Verdict.from_document(result["verdict"])
         if strict and verdict.grade is Grade.PROBLEM:
