@@ -82,7 +82,7 @@ def test_the_order_of_rows_does_not_matter(rows: list[tuple[str, int]], seed: in
 
 
 @given(rows=logs)
-@settings(max_examples=25)
+@settings(max_examples=8)
 def test_the_format_does_not_matter(rows: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     frame = frame_of(rows)
     folder = tmp_path_factory.mktemp("formats")

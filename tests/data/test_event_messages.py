@@ -120,8 +120,8 @@ def test_numbers_are_no_times_until_their_unit_is_named() -> None:
     error = refusal(events(1709251200, 1709251201), **TIMED)
     assert isinstance(error, ConfigurationError)
     assert str(error) == (
-        "time: not a column of times; expected timestamps, dates, or text in ISO 8601, got 'bigint'; for numbers, say what "
-        "they count with time_format=epoch_s, epoch_ms, epoch_us or epoch_ns, or give a pattern such as %Y"
+        "time: not a column of times; expected timestamps, dates, or text in ISO 8601, got 'bigint'; for numbers, "
+        "say what they count with time_format=epoch_s, epoch_ms, epoch_us or epoch_ns, or give a pattern such as %Y"
     )
     error = refusal(events("2024", "2025"), **TIMED, time_format="%Q")
     assert (error.field, error.what) == ("time_format", "not a pattern for times")

@@ -109,7 +109,8 @@ def simulate_security_log(
     """
     n_users = _whole("n_users", n_users, 2, 100_000)
     n_days = _whole("n_days", n_days, 1, 3_650)
-    if isinstance(attack_fraction, bool) or not 0 <= attack_fraction <= 0.5:
+    number = isinstance(attack_fraction, int | float) and not isinstance(attack_fraction, bool)
+    if not number or not 0 <= attack_fraction <= 0.5:
         raise ConfigurationError(
             "not a share", field="attack_fraction", expected="a number from 0 to 0.5", got=attack_fraction
         )
@@ -248,7 +249,8 @@ def _user_names(n_users: int) -> NDArray[np.object_]:
 
 
 def _days_of(times: "pd.Series[Any]") -> NDArray[np.int64]:
-    return np.asarray((times.to_numpy().astype("datetime64[D]") - FIRST_DAY).astype(np.int64))
+    days: NDArray[np.datetime64] = times.to_numpy().astype("datetime64[D]")
+    return np.asarray((days - FIRST_DAY).astype(np.int64), dtype=np.int64)
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

@@ -56,11 +56,19 @@ def _from_pandas(frame: pd.DataFrame, wanted: list[str]) -> tuple[pa.Table, list
             if column.dtype == object:
                 arrays.append(pa.array([_scalar_text(value) for value in column], type=pa.string()))
             else:
-                arrays.append(pa.Array.from_pandas(column))
+                arrays.append(_plain_array(column))
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise _not_scalars(str(error), field=name) from error
     arrays = [array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array for array in arrays]
     return pa.Table.from_arrays(arrays, names=present), [*present, *(name for name in names if name not in present)]
+
+
+def _plain_array(column: "pd.Series[Any]") -> pa.Array | pa.ChunkedArray:
+    array = pa.Array.from_pandas(column)
+    if isinstance(array.type, pa.ExtensionType):
+        # A period or an interval would be read as the number it is stored as.
+        raise TypeError(f"its type is {column.dtype}")
+    return array
 
 
 def _scalar_text(value: Any) -> str | None:
