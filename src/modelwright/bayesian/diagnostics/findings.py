@@ -32,7 +32,8 @@ def r_hat(value: float | None, parameter: str | None, draws: Draws, *, troubled:
     elif grade is Grade.GOOD:
         sentence, advice = f"the chains agree: R-hat is at most {value:.4f} (at {parameter})", ""
     else:
-        sentence = f"the chains disagree on {parameter}: R-hat {value:.3f}"
+        shown = f"{value:.3f}" if value < 100 else "above 100"
+        sentence = f"the chains disagree on {parameter}: R-hat {shown}"
         if troubled:
             advice = (
                 f"Reparameterise {parameter} (a non-centred form where the data say little, a centred one where they "
