@@ -151,6 +151,7 @@ def bomb() -> str:
         (b"name: a\nname: b\n", "at line 2: the key 'name' stands twice"),
         (b"name: !!python/object/apply:os.system [echo]\n", "at line 1: the tag"),
         (b"name: !include /etc/passwd\n", "the tag !include is not read"),
+        (b"<<: {name: a}\nname: b\n", "at line 1: merge keys are not read"),
         (b"? [a, b]\n: c\n", "a key must be plain text"),
         (b"[" * 5000, "nested deeper than 20"),
         (b"name: a\0b\n", "not YAML"),
@@ -165,8 +166,8 @@ def bomb() -> str:
         (b"# " + b"x" * (3 << 20), "is too large"),
     ],
     ids=[
-        "bomb", "duplicate key", "python tag", "unknown tag", "key is a list", "nested", "NUL", "not UTF-8", "unclosed",
-        "tab", "empty", "a list", "impossible date", "endless number", "one byte too many", "huge",
+        "bomb", "duplicate key", "python tag", "unknown tag", "merge", "key is a list", "nested", "NUL", "not UTF-8",
+        "unclosed", "tab", "empty", "a list", "impossible date", "endless number", "one byte too many", "huge",
     ],
 )  # fmt: skip
 def test_hostile_file_is_refused_in_a_sentence(tmp_path, content, sentence):
