@@ -133,7 +133,8 @@ def rank_histogram(draws: Floats, *, bins: int = RANK_BINS) -> NDArray[np.int64]
         >>> rank_histogram(np.array([[1.0, 2.0], [3.0, 4.0]]), bins=2).tolist()
         [[2, 0], [0, 2]]
     """
-    ranks = stats.rankdata(draws, method="average").reshape(draws.shape)
+    known = np.where(np.isnan(draws), np.inf, draws)  # what is not a number is ranked last, as infinities are
+    ranks = stats.rankdata(known, method="average").reshape(draws.shape)
     bin_of = np.minimum(((ranks - 0.5) * bins / draws.size).astype(np.int64), bins - 1)
     return np.stack([np.bincount(row, minlength=bins) for row in bin_of])
 
