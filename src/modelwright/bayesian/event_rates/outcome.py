@@ -1,0 +1,182 @@
+"""What a training of the event-rate model hands over: verdict, figures, report, tables of scores and rates."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from modelwright.bayesian.diagnostics.convergence import (
+    ConvergenceAssessment,
+    assess_convergence,
+    convergence_section,
+    rounded,
+)
+from modelwright.bayesian.diagnostics.model_graph import Node, Plate, model_graph_svg
+from modelwright.bayesian.diagnostics.predictive_checks import predictive_check, predictive_section
+from modelwright.bayesian.event_rates import report_sections as sections
+from modelwright.bayesian.event_rates.anomaly import DRAWS, ranking_score, score_training_windows
+from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
+from modelwright.bayesian.event_rates.names import THETA, hyperparameters
+from modelwright.bayesian.event_rates.pareto_smoothing import k_hat_limit
+from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
+from modelwright.core.sections import Cell, Picture, TrainingOutcome
+from modelwright.core.verdict import Finding, Grade, Verdict
+from modelwright.data.events import EventCounts
+
+PROBLEM_SHARE = 0.05
+"""Share of windows whose leave-one-out average cannot be relied on from which the scores as a whole are a problem."""
+
+
+def event_rates_outcome(
+    trace: Any, data: EventCounts, config: ModelConfig, *, progress: ProgressCallback = ignore_progress
+) -> TrainingOutcome:
+    """Judge a fitted event-rate model, score its training windows and write its part of the report.
+
+    Args:
+        trace: What `fit_event_rates` returned.
+        data: What it was trained on.
+        config: How.
+        progress: Told about the stages "summarise", "score" and "report".
+
+    Returns:
+        verdict (convergence, posterior predictive checks, leave-one-out weights), metrics, sections, tables "scores"
+        (one row per window, see `score_training_windows`) and "rates" (one row per entity), documents "data",
+        "entities" and, with known attacks, "evaluation", and the model graph as a diagram.
+    """
+    assessment = assess_convergence(trace, progress=progress)
+    scores = score_training_windows(trace, data, progress=progress)
+    rates = rates_table(assessment, data)
+    progress(ProgressEvent("report", 0, 2, "parts"))
+    check = predictive_check(trace)
+    k_hat = k_hat_finding(scores)
+    evaluation = evaluate_ranking(ranking_score(scores), data.label, data.kind)
+    progress(ProgressEvent("report", 1, 2, "parts"))
+    written = (
+        sections.data_section(data),
+        convergence_section(trace, assessment=assessment),
+        sections.population_section(trace, assessment, config),
+        predictive_section(trace),
+        sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
+        sections.anomalies_section(scores, evaluation, k_hat),
+        sections.reading_section(config),
+    )
+    progress(ProgressEvent("report", 2, 2, "parts"))
+    return TrainingOutcome(
+        trace=trace,
+        verdict=Verdict.of([*assessment.verdict.findings, *check.findings, k_hat]),
+        metrics=_metrics(trace, data, config, assessment, scores, evaluation),
+        sections=written,
+        tables={"scores": scores, "rates": rates},
+        documents={
+            "data": data.describe(),
+            "entities": {"labels": list(data.entities)},
+            **({"evaluation": evaluation} if evaluation is not None else {}),
+        },
+        diagrams=(model_picture(data, config),),
+    )
+
+
+def rates_table(assessment: ConvergenceAssessment, data: EventCounts) -> pd.DataFrame:
+    """One row per entity: windows, total (events), exposure, raw_rate, and mean, sd, lower and upper of its rate.
+
+    Rates are in events per unit of exposure; the interval is equal-tailed with the assessment's probability (90 %).
+    """
+    theta = next(entry for entry in assessment.statistics if entry.name == THETA)
+    total = np.bincount(data.entity_idx, data.count, minlength=data.n_entities)
+    exposure = np.bincount(data.entity_idx, data.exposure, minlength=data.n_entities)
+    return pd.DataFrame(
+        {
+            "entity": list(data.entities),
+            "windows": np.bincount(data.entity_idx, minlength=data.n_entities),
+            "total": total.astype("int64"),
+            "exposure": exposure,
+            "raw_rate": total / exposure,
+            "mean": theta.mean,
+            "sd": theta.sd,
+            "lower": theta.lower,
+            "upper": theta.upper,
+        }
+    )
+
+
+def k_hat_finding(scores: pd.DataFrame, draws: int = DRAWS) -> Finding:
+    """Whether the leave-one-out scores can be relied on, from their k-hat."""
+    limit = k_hat_limit(draws)
+    largest = float(scores["k_hat"].max())
+    above = int((scores["k_hat"] > limit).sum())
+    words = f"good up to {limit:.2f}, problem when more than {PROBLEM_SHARE:.0%} of the windows lie above"
+    label = "largest k-hat of the leave-one-out scores"
+    if not above:
+        sentence = f"leave-one-out scores are reliable: k-hat is at most {largest:.2f}"
+        return Finding("k_hat_max", label, largest, Grade.GOOD, words, sentence)
+    worst = scores.loc[scores["k_hat"].idxmax()]
+    shown = "infinite" if np.isinf(largest) else f"{largest:.2f}"
+    return Finding(
+        "k_hat_max",
+        label,
+        None if np.isinf(largest) else largest,
+        Grade.PROBLEM if above > PROBLEM_SHARE * len(scores) else Grade.WARNING,
+        words,
+        f"the scores of {above} of {len(scores)} windows are unreliable: leaving them out would move the population "
+        f"(worst: {worst['entity']}, {worst['window']}, k-hat {shown})",
+        "Read these scores as 'very unusual' rather than as exact; take more draws, or train without these windows.",
+    )
+
+
+def model_picture(data: EventCounts, config: ModelConfig) -> Picture:
+    """The model as a plate diagram."""
+    poisson = config.likelihood == "poisson"
+    scaled = config.parameterization == "mean_scaled"
+    gamma = "mu Gamma(alpha, alpha)" if scaled else "Gamma(mu alpha, alpha)"
+    likelihood = "Poisson(theta exposure)" if poisson else "NegBinomial(theta exposure, phi)"
+    nodes = [
+        Node("mu", "latent", f"Exponential({config.mu_prior_rate:g})"),
+        Node("alpha", "latent", f"HalfNormal({config.alpha_prior_sd:g})"),
+        *([] if poisson else [Node("phi", "latent", f"HalfNormal({config.overdispersion_prior_sd:g})")]),
+        Node("theta", "latent", gamma, "entity"),
+        Node("exposure", "data", "", "window"),
+        Node("y", "observed", likelihood, "window"),
+    ]
+    edges = [("mu", "theta"), ("alpha", "theta"), ("theta", "y"), ("exposure", "y")]
+    plates = [
+        Plate("entity", f"entity, {data.n_entities}"),
+        Plate("window", f"window, {data.n_obs} in all", "entity"),
+    ]
+    svg = model_graph_svg("The event-rate model", nodes, edges + ([] if poisson else [("phi", "y")]), plates)
+    parents = "theta and exposure" if poisson else "theta, exposure and phi"
+    alt = f"mu and alpha give each entity's rate theta; {parents} give the counts y"
+    return Picture("model", "The model", svg, "svg", alt, "Circles are unknown, the shaded one is observed.")
+
+
+def _metrics(
+    trace: Any,
+    data: EventCounts,
+    config: ModelConfig,
+    assessment: ConvergenceAssessment,
+    scores: pd.DataFrame,
+    evaluation: dict[str, Any] | None,
+) -> dict[str, Cell]:
+    found: dict[str, Cell] = {
+        "n_entities": data.n_entities,
+        "n_obs": data.n_obs,
+        "events": int(data.count.sum()),
+    }
+    by_name = {entry.name: entry for entry in assessment.statistics}
+    for name in hyperparameters(config.likelihood):
+        for part in ("mean", "lower", "upper"):
+            found[f"{name}_{part}"] = float(getattr(by_name[name], part)[0])
+    for finding in assessment.verdict.findings:
+        found[finding.name] = finding.value
+    score = scores["score"].to_numpy(float)
+    found["elpd_loo"] = float(-score.sum())
+    found["elpd_loo_se"] = float(np.sqrt(len(score) * score.var()))
+    found["k_hat_max"] = rounded(float(scores["k_hat"].max()))
+    if evaluation is not None:
+        found["attacks"] = evaluation["positives"]
+        found["pr_auc"] = evaluation["pr_auc"]
+        found["recall_at_attacks"] = evaluation["recall_at"].get(str(evaluation["positives"]))
+        for kind, entry in evaluation.get("by_kind", {}).items():
+            found[f"pr_auc_{kind}"] = entry["pr_auc"]
+    found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
+    return found
