@@ -66,7 +66,8 @@ def show_table(table: Table) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", header_style="bold", box=None)
+    click.secho(table.title, bold=True)
+    drawn = RichTable(header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(table.columns):
         numbers = all(
             isinstance(row[position], int | float) and not isinstance(row[position], bool)
@@ -115,51 +116,53 @@ def progress_on_stderr(*, quiet: bool = False) -> Iterator[ProgressCallback]:
 
 
 class _Progress:
-    """Turns progress events into lines on stderr."""
+    """Turns progress events into lines on stderr: one that moves, and one that stays for each finished stage.
+
+    Chains are not in step, so stages may overlap; a stage has finished when all of its units are done.
+    """
 
     def __init__(self, *, on_terminal: bool, quiet: bool) -> None:
         self._terminal = on_terminal
         self._quiet = quiet
-        self._stage: str | None = None
-        self._started = 0.0
-        self._drawn = 0.0
-        self._last: ProgressEvent | None = None
+        self._open: dict[str, ProgressEvent] = {}
+        self._started: dict[str, float] = {}
+        self._drawn = -math.inf
 
     def __call__(self, event: ProgressEvent) -> None:
         if self._quiet:
             return
         now = time.monotonic()
-        if event.stage != self._stage:
-            self.finish()
-            self._stage, self._started, self._drawn = event.stage, now, -math.inf
-        self._last = event
-        if self._terminal and now - self._drawn >= _STEP:
+        self._started.setdefault(event.stage, now)
+        self._open[event.stage] = event
+        if event.total and event.done >= event.total:
+            self._close(event.stage, now)
+        elif self._terminal and now - self._drawn >= _STEP:
             self._drawn = now
             click.echo("\r\x1b[2K" + self._line(event, now), err=True, nl=False)
 
     def finish(self) -> None:
-        """Close the line of the current stage, with how long it took."""
-        if self._last is None or self._quiet:
-            return
-        now = time.monotonic()
+        """Close the lines of the stages that did not come to their end."""
+        for stage in list(self._open):
+            self._close(stage, time.monotonic())
+
+    def _close(self, stage: str, now: float) -> None:
         start = "\r\x1b[2K" if self._terminal else ""
-        click.echo(start + self._line(self._last, now), err=True)
-        self._last = self._stage = None
+        click.echo(start + self._line(self._open.pop(stage), now), err=True)
+        del self._started[stage]
 
     def _line(self, event: ProgressEvent, now: float) -> str:
-        seconds = now - self._started
-        parts = [f"{event.stage:<20}"]
+        seconds = now - self._started[event.stage]
+        parts = [f"{event.stage:<10}"]
         if event.total:
             share = min(1.0, event.done / event.total)
             filled = round(share * 24)
             parts.append(f"[{'#' * filled}{'.' * (24 - filled)}] {figure(int(event.done))}/{figure(int(event.total))}")
-            if event.unit:
-                parts.append(event.unit)
+            parts.append(event.unit)
         elif event.done:
             parts.append(f"{figure(int(event.done))} {event.unit}".rstrip())
         parts.extend(_remarks(event.info.items()))
         parts.append(f"{seconds:.1f} s")
-        return "  ".join(parts)
+        return "  ".join(part for part in parts if part)
 
 
 def _remarks(info: Iterable[tuple[str, float | int | str]]) -> Iterator[str]:
