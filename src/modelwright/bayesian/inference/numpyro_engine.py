@@ -29,7 +29,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from modelwright.bayesian.inference.reporting import ChainsProgress
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.bayesian.inference.traces import assemble_trace
+from modelwright.bayesian.inference.traces import assemble_trace, tree_depth_of
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
 
@@ -332,7 +332,7 @@ def _statistics(rows: Mapping[str, np.ndarray], settings: NutsSettings) -> dict[
     return {
         "diverging": diverging,
         "energy": rows["energy"],
-        "tree_depth": np.floor(np.log2(np.maximum(n_steps, 1))).astype(np.int64) + 1,
+        "tree_depth": tree_depth_of(n_steps),
         # NumPyro does not say why a trajectory ended. One that made every step allowed counts as cut short, though it
         # may have turned at the very last check: too strict by a little, never too lenient.
         "reached_max_tree_depth": (n_steps == settings.leapfrog_limit()) & ~diverging,

@@ -18,13 +18,12 @@ from nutpie import _lib
 from modelwright.bayesian.inference.pytensor_blas import accept_missing_blas
 from modelwright.bayesian.inference.reporting import ChainsProgress
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.bayesian.inference.traces import assemble_trace
+from modelwright.bayesian.inference.traces import assemble_trace, tree_depth_of
 from modelwright.core.progress import ProgressCallback, ignore_progress
 
 _STATISTICS = {
     "diverging": "diverging",
     "energy": "energy",
-    "depth": "tree_depth",
     "maxdepth_reached": "reached_max_tree_depth",
     "n_steps": "n_steps",
     "mean_tree_accept": "acceptance_rate",
@@ -54,24 +53,24 @@ def sample(
     report = ChainsProgress(settings, progress)
     accept_missing_blas()
     report.compiling(done=False)
-    compiled = nutpie.compile_pymc_model(
-        model,
-        initial_points=dict(start) if start else None,
-        var_names=[v.name for v in model.unobserved_RVs] if var_names is None else list(var_names),
-    )
+    names = [variable.name for variable in model.unobserved_RVs] if var_names is None else list(var_names)
+    compiled = nutpie.compile_pymc_model(model, initial_points=dict(start) if start else None, var_names=names)
     report.compiling(done=True)
     trace = _run(compiled, settings, report)
-    posterior = {str(name): values.to_numpy() for name, values in trace.posterior.items()}
+    posterior = {name: trace.posterior[name].to_numpy() for name in names}  # it returns unconstrained twins as well
+    statistics = {ours: np.asarray(trace.sample_stats[theirs]) for theirs, ours in _STATISTICS.items()}
+    # its own depth leaves out a last doubling that was discarded, which the other engines count
+    statistics["tree_depth"] = tree_depth_of(statistics["n_steps"])
     return assemble_trace(
         posterior,
-        {ours: np.asarray(trace.sample_stats[theirs]) for theirs, ours in _STATISTICS.items()},
+        statistics,
         settings,
         engine="nutpie",
         engine_version=nutpie.__version__,
         sampling_seconds=time.perf_counter() - began,
         at_once=settings.at_once,
         coords={name: np.asarray(values) for name, values in model.coords.items() if values is not None},
-        dims={str(name): tuple(map(str, values.dims[2:])) for name, values in trace.posterior.items()},
+        dims={name: tuple(map(str, trace.posterior[name].dims[2:])) for name in names},
     )
 
 

@@ -54,22 +54,28 @@ def sample(
             # Python and JAX warn of any fork in a process with threads; the children touch none of theirs.
             warnings.filterwarnings("ignore", message=r".*fork\(\)", category=DeprecationWarning)
             warnings.filterwarnings("ignore", message=r".*os\.fork\(\) was called", category=RuntimeWarning)
-        trace = pm.sample(
-            draws=settings.draws,
-            tune=settings.tune,
-            chains=settings.chains,
-            cores=at_once,
-            random_seed=settings.seed,
-            model=model,
-            initvals=dict(start) if start else None,
-            var_names=None if var_names is None else list(var_names),
-            nuts={"target_accept": settings.target_accept, "max_treedepth": settings.max_tree_depth},
-            callback=follow,
-            progressbar=False,
-            quiet=True,
-            compute_convergence_checks=False,
-            idata_kwargs={"log_likelihood": False},
-        )
+        try:
+            trace = pm.sample(
+                draws=settings.draws,
+                tune=settings.tune,
+                chains=settings.chains,
+                cores=at_once,
+                random_seed=settings.seed,
+                model=model,
+                initvals=dict(start) if start else None,
+                var_names=None if var_names is None else list(var_names),
+                nuts={"target_accept": settings.target_accept, "max_treedepth": settings.max_tree_depth},
+                callback=follow,
+                progressbar=False,
+                quiet=True,
+                compute_convergence_checks=False,
+                idata_kwargs={"log_likelihood": False},
+            )
+        except ValueError as error:
+            # what an interrupt before the first kept draw looks like from here
+            if "Not enough samples to build a trace" in str(error):
+                raise KeyboardInterrupt from error
+            raise
     if sum(finished) < settings.chains * (settings.tune + settings.draws):
         # PyMC answers an interrupt with the draws it has, which nobody asked for.
         raise KeyboardInterrupt

@@ -34,6 +34,18 @@ the trajectory, what the step size is tuned by.
 """
 
 
+def tree_depth_of(n_steps: np.ndarray) -> np.ndarray:
+    """Doublings tried in a trajectory of `n_steps` steps, a last and discarded one included.
+
+    Trying d doublings takes from 2^(d-1) to 2^d - 1 steps.
+
+    Example:
+        >>> tree_depth_of(np.array([1, 2, 3, 7, 11])).tolist()
+        [1, 2, 2, 3, 4]
+    """
+    return np.floor(np.log2(np.maximum(n_steps, 1))).astype(np.int64) + 1
+
+
 def draws_dataset(
     arrays: Mapping[str, np.ndarray],
     *,

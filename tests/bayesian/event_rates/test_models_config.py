@@ -1,0 +1,80 @@
+"""What a person may choose about the event-rate model, and what they are told otherwise."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.core.errors import ConfigurationError
+
+
+def test_defaults_are_those_of_the_description() -> None:
+    config = ModelConfig()
+    assert (config.n_samples, config.n_tune, config.n_chains) == (2000, 1000, 4)
+    assert (config.target_accept, config.random_seed, config.max_tree_depth) == (0.9, 42, 10)
+    assert (config.mu_prior_rate, config.alpha_prior_sd, config.overdispersion_prior_sd) == (0.1, 2.0, 2.0)
+    assert config.likelihood == "negative_binomial"
+
+
+def test_nothing_can_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        ModelConfig().n_samples = 3  # type: ignore[misc]
+
+
+def test_json_round_trip_is_exact() -> None:
+    config = ModelConfig(parameterization="mean_scaled", mu_prior_rate=0.3)
+    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_whole_float_is_a_whole_number() -> None:
+    assert ModelConfig.create(n_samples=4348.0).n_samples == 4348
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_samples": 0}, "n_samples: not usable; expected a whole number at least 1 and at most 10,000,000, got 0"),
+        ({"n_chains": True}, "n_chains: not usable; expected a whole number at least 1 and at most 1,024, got True"),
+        ({"n_tune": "50"}, "n_tune: not usable; expected a whole number at least 1 and at most 10,000,000, got '50'"),
+        ({"n_tune": 1.5}, "n_tune: not usable; expected a whole number at least 1 and at most 10,000,000, got 1.5"),
+        ({"target_accept": 1.0}, "target_accept: not usable; expected a number above 0 and below 1, got 1.0"),
+        ({"target_accept": float("nan")}, "target_accept: not usable; expected a number above 0 and below 1, got nan"),
+        (
+            {"alpha_prior_sd": 1e999},
+            "alpha_prior_sd: not usable; expected a number at least 1e-09 and at most 1e+06, got inf",
+        ),
+        (
+            {"likelihood": "poison"},
+            "likelihood: not one of the choices; expected 'negative_binomial' or 'poisson', got 'poison'; "
+            "did you mean 'poisson'?",
+        ),
+        (
+            {"parameterization": None},
+            "parameterization: not one of the choices; expected 'centered' or 'noncentered' or 'mean_scaled'",
+        ),
+    ],
+)
+def test_refusals_name_field_expectation_and_what_came(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        ModelConfig.create(**settings)
+    assert str(refusal.value) == message
+
+
+def test_unknown_setting_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match=r"parametrization: .*; did you mean 'parameterization'"):
+        ModelConfig.create(parametrization="centered")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*ModelConfig.model_fields, "other"]), st.none() | st.text() | st.floats() | st.integers()
+    )
+)
+def test_whatever_comes_is_taken_or_refused_by_name(settings: dict) -> None:
+    refused: str | None = None
+    try:
+        ModelConfig.create(**settings)
+    except ConfigurationError as refusal:
+        refused = refusal.field
+    assert refused is None or refused in settings
