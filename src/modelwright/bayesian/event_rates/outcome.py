@@ -54,11 +54,11 @@ def event_rates_outcome(
     progress(ProgressEvent("report", 1, 2, "parts"))
     written = (
         sections.data_section(data),
-        convergence_section(trace, assessment=assessment),
+        sections.anomalies_section(scores, evaluation, k_hat),
+        sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
         sections.population_section(trace, assessment, config),
         predictive_section(trace),
-        sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
-        sections.anomalies_section(scores, evaluation, k_hat),
+        convergence_section(trace, assessment=assessment),
         sections.reading_section(config),
     )
     progress(ProgressEvent("report", 2, 2, "parts"))

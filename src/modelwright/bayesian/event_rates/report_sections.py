@@ -106,7 +106,8 @@ def anomalies_section(scores: pd.DataFrame, evaluation: dict[str, Any] | None, k
     percent = f"{100 * scores.attrs.get('interval', 0.9):g} %"
     heading |= {"lower": f"lower {percent}", "upper": f"upper {percent}"}
     caption = f"The {len(rows)} most surprising of {len(scores)} windows, each predicted without itself."
-    tables = [Table("Most surprising windows", tuple(heading.get(name, name) for name in names), rows, caption)]
+    columns = tuple(heading.get(name, name) for name in names)
+    tables = [Table("Most surprising windows", columns, rows, caption, headline=True)]
     text = ["A window's score is -log of its probability given all other windows (leave-one-out), in nats."]
     if k_hat.grade is not Grade.GOOD:
         text.append(f"{k_hat.sentence[0].upper()}{k_hat.sentence[1:]}. {k_hat.advice}")
@@ -151,7 +152,7 @@ def _evaluation_table(evaluation: dict[str, Any]) -> Table:
     caption = (
         "For one kind the other kinds are left out; average precision; 'as many' as there are attacks of the kind."
     )
-    return Table("Known attacks", columns, tuple(rows), caption)
+    return Table("Known attacks", columns, tuple(rows), caption, headline=True)
 
 
 def _cell(value: Any) -> Cell:
