@@ -58,10 +58,12 @@ def test_roots_in_order_package_project_variable(project, tmp_path, monkeypatch)
     assert {e.model_id: e.root.origin for e in entries}["alone"] == "MODELWRIGHT_MODELS"
 
 
-def test_relative_path_of_the_variable_is_taken_from_the_working_directory(project, monkeypatch):
+def test_relative_path_of_the_variable_is_taken_from_the_project(project, tmp_path, monkeypatch):
     put_model(project / "shelf", "calls")
     monkeypatch.setenv("MODELWRIGHT_MODELS", "shelf")
-    assert "calls" in ModelRegistry(project).get_all_models()
+    registry = ModelRegistry(project)
+    monkeypatch.chdir(tmp_path)
+    assert "calls" in registry.get_all_models()
 
 
 def test_a_directory_reached_twice_is_one_model(project, monkeypatch):

@@ -96,12 +96,14 @@ def test_broken_plug_in_is_listed_and_hides_nothing(site, project, monkeypatch, 
     assert any(sentence in error for error in errors), errors
 
 
-def test_plug_in_installed_twice_is_one(site, project, tmp_path, monkeypatch):
+def test_plug_in_installed_twice_counts_as_the_first(site, project, tmp_path, monkeypatch):
     install(site, "[modelwright.models]\nm = plugged_pkg.models\n")
-    install(tmp_path / "second", "[modelwright.models]\nm = plugged_pkg.models\n")
+    install(tmp_path / "second", "[modelwright.models]\nm = plugged_pkg.models\nold = long_gone.models\n")
     monkeypatch.syspath_prepend(str(tmp_path / "second"))
     monkeypatch.syspath_prepend(str(site))
-    assert [entry.model_id for entry in ModelRegistry(project).entries()].count("plugged") == 1
+    found = [entry.model_id for entry in ModelRegistry(project).entries()]
+    assert found.count("plugged") == 1
+    assert "old" not in found
 
 
 def test_locating_a_package_imports_nothing(site, monkeypatch):

@@ -67,7 +67,10 @@ NAMES_OF_ITS_OWN = ["template_model", "base_bayesian_model", "grouped_counts", "
 def test_every_good_name_gives_a_model_that_loads(project, model_id):
     new_model(model_id, project)
     model = ModelRegistry(project).load_model_instance(model_id)
-    assert model.load_data().count.size == 360
+    table = project / "counts.csv"
+    table.write_text("group,x,count\na,1,2\n")
+    assert model.build(model.load_data()).arguments["count"].size == 360
+    assert model.build(model.load_data(data=str(table))).arguments["count"].size == 1
     assert model.metadata.status == "beta"
 
 

@@ -52,16 +52,16 @@ def default_roots(project: Path) -> list[Root | RootProblem]:
     return [
         Root(Path(__file__).parent / "models", "the package", "modelwright.catalog.models"),
         Root(project / PROJECT_FOLDER, "the project", expected=False),
-        *_roots_of_variable(os.environ.get(ROOTS_VARIABLE, "")),
+        *_roots_of_variable(os.environ.get(ROOTS_VARIABLE, ""), project),
         *_roots_of_plug_ins(),
     ]
 
 
-def _roots_of_variable(value: str) -> Iterator[Root]:
+def _roots_of_variable(value: str, project: Path) -> Iterator[Root]:
     for part in value.split(os.pathsep):
         if part.strip():
-            # Absolute from here on: a change of the working directory must not change where code comes from.
-            yield Root(Path(os.path.expanduser(part.strip())).absolute(), ROOTS_VARIABLE)
+            # From the project: a change of the working directory must not change where code comes from.
+            yield Root(project / os.path.expanduser(part.strip()), ROOTS_VARIABLE)
 
 
 def _roots_of_plug_ins() -> Iterator[Root | RootProblem]:
