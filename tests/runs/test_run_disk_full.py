@@ -12,7 +12,7 @@ from modelwright.runs.manifest import RunStatus
 from modelwright.runs.store import RunStore
 
 FILES = 10
-CHECK = "check the disk and the path"
+LIMIT = "the file may not grow so large here; raise the limit (ulimit -f), or choose another disk"
 TODO = "free some space, or remove old runs with modelwright runs rm"
 
 
@@ -43,7 +43,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_not_a_crash(
         path = tmp_path / "models/sample" / refused.format(run=record.run_id)
         assert (status, record.status) == (StorageError.exit_code, RunStatus.FAILED), said
         # Nothing else is said: HDF5 does not print its own woes.
-        assert said == f"running {record.run_id}\nStorageError: cannot write {path}: File too large; {CHECK}\n"
+        assert said == f"running {record.run_id}\nStorageError: cannot write {path}: {LIMIT}\n"
         assert record.manifest.error.type == "StorageError"
     assert len(record.manifest.files) == kept
     assert record.verify() == []

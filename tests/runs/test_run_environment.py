@@ -12,9 +12,8 @@ from modelwright.runs.environment import git_state, machine, package_versions
 def git(folder: Path, *arguments: str) -> str:
     names = {f"GIT_{role}_{part}": "x@y" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(
-        command, check=True, capture_output=True, text=True, env={**os.environ, **names}
-    ).stdout.strip()
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **names})
+    return done.stdout.strip()
 
 
 def test_a_project_without_a_repository_has_no_commit(tmp_path) -> None:

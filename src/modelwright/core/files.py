@@ -16,6 +16,7 @@ from modelwright.core.errors import ConfigurationError, StorageError
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or remove old runs with modelwright runs rm"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or remove old runs with modelwright runs rm"),
+    errno.EFBIG: ("the file may not grow so large here", "raise the limit (ulimit -f), or choose another disk"),
     errno.EROFS: ("the file system is read-only", "choose a folder you can write to"),
     errno.EACCES: ("permission denied", "choose a folder you can write to"),
     errno.EPERM: ("permission denied", "choose a folder you can write to"),
