@@ -85,7 +85,7 @@ def test_an_entity_never_seen_is_predicted_from_the_population_and_said_so(
     document = answer(capsys, "predict", "event_rates", "--entity", "pump_99", "--horizon", "1")
     assert document["known_entity"] is False
     main(["predict", "event_rates", "--entity", "pump_99", "--horizon", "1"])
-    assert "never seen" in capsys.readouterr().err
+    assert "'pump_99' was not in training" in capsys.readouterr().err
 
 
 def test_new_windows_are_scored_with_the_options_of_the_training(
@@ -98,6 +98,15 @@ def test_new_windows_are_scored_with_the_options_of_the_training(
     assert first["tail_probability"] < 1e-3
     assert {row["entity"]: row["known_entity"] for row in document["scores"]} == {"pump_01": True, "new": False}
     assert any("never seen" in note for note in document["notes"])
+
+
+def test_scoring_needs_new_windows_and_says_when_they_are_not_new(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["score", "event_rates"]) == 2
+    assert "data: needed to score and not given; add --data" in capsys.readouterr().err
+    document = answer(capsys, "score", "event_rates", "--data", "pumps.csv")
+    assert "these are the windows of the training; the report has their leave-one-out scores" in document["notes"]
 
 
 def test_all_scores_can_be_written_to_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,7 @@ REFUSALS: dict[str, tuple[list[str], int, str]] = {
     "a score before training": (["score", "event_rates", "--data", "t.csv"], 6, "not trained yet"),
     "a report before training": (["report", "event_rates"], 6, "not trained yet"),
     "a run that is absent": (["report", "20240101T000000Z-abcdef"], 6, "run"),
+    "new windows that are not named": (["score", "event_rates"], 6, "not trained yet"),
     "a comparison of nothing": (["compare"], 2, "RUN"),
     "a model id that is no folder": (["new", "model", "../x"], 2, "not a usable name"),
     "a project that is absent": (["--project", "none", "models"], 6, "none"),
@@ -57,10 +58,9 @@ def test_a_refusal_has_its_code_and_names_what_is_wrong(
     assert "Traceback" not in shown.err + shown.out
 
 
-WORDS = st.sampled_from(
-    [*COMMANDS, "event_rates", "--data", "t.csv", "--entity", "e", "--count", "n", "--json", "--help", "--draws", "-1"]
-    + ["--window", "1D", "--time", "t", "--top", "--run", "list", "show", "rm", "model", "--interval", "nan", "--", "1"]
-) | st.text(max_size=8)
+TYPED = """event_rates --data t.csv --entity e --count n --json --help --draws -1 --window 1D --time t --top --run list
+show rm model --interval nan -- 1 --out --rebuild --silent --project ."""
+WORDS = st.sampled_from([*COMMANDS, *TYPED.split()]) | st.text(max_size=8)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

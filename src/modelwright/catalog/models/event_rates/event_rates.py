@@ -1,10 +1,10 @@
 """The catalog's event-rate model: hierarchical negative-binomial counts per entity and window."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from modelwright.bayesian.event_rates.anomaly import score_new_windows
+from modelwright.bayesian.event_rates.anomaly import rank_windows, score_new_windows
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.fit import fit_event_rates
 from modelwright.bayesian.event_rates.forecast import forecast
@@ -14,7 +14,7 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
 from modelwright.data.events import EventCounts, load_events
-from modelwright.runs.store import RunRecord
+from modelwright.runs.record import RunRecord
 
 _SHOWN = (
     "entity",
@@ -53,8 +53,8 @@ class EventRates(BaseBayesianModel):
         *,
         settings: TrainingSettings,
         progress: ProgressCallback,
-        engine: str = "numpyro",
-        platform: str = "cpu",
+        engine: Literal["numpyro", "pymc", "nutpie"] = "numpyro",
+        platform: Literal["cpu", "gpu"] = "cpu",
         **options: Any,
     ) -> TrainingOutcome:
         """Sample the posterior with one of the engines and judge it."""
@@ -71,23 +71,26 @@ class EventRates(BaseBayesianModel):
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
-        answer = forecast(
+        return forecast(
             run.trace(),
             params["entity"],
             horizon=params["horizon"],
             interval=params["interval"],
             exposure=params["exposure"],
         )
-        return answer
 
     def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
         """Surprise of new windows, in nats; entities never seen are scored against the population."""
-        trained_with = run.manifest.data["options"]
-        merged = {**trained_with, **options}
+        merged = {**{name: value for name, value in trained_options(run).items() if name != "data"}, **options}
+        for name in ("data", "entity"):
+            if name not in merged:
+                raise ConfigurationError(f"needed to score and not given; add --{name}", field=name)
         data = load_events(merged.pop("data"), **merged, purpose="scoring")
         trace = run.trace()
-        known = set(trace.posterior["entity"].values.tolist())
         notes = []
+        if data.fingerprint() == run.manifest.data.get("fingerprint"):
+            notes.append("these are the windows of the training; the report has their leave-one-out scores")
+        known = set(trace.posterior["entity"].values.tolist())
         silent = sorted(known - set(data.entities))
         if include_silent and silent:
             data = with_silent_entities(data, silent)
@@ -97,7 +100,13 @@ class EventRates(BaseBayesianModel):
         if unknown:
             notes.append(f"{len(unknown):,} entities were never seen; they are scored against the population")
         notes.extend(f"{entry.rows:,} rows left out: {entry.reason}" for entry in data.left_out)
-        return Scored(score_new_windows(trace, data), _SHOWN, tuple(notes))
+        return Scored(rank_windows(score_new_windows(trace, data)), _SHOWN, tuple(notes))
+
+
+def trained_options(run: RunRecord) -> dict[str, Any]:
+    """How the data of a run were loaded; empty for a run that was trained on data handed over in Python."""
+    options = run.manifest.data.get("options")
+    return dict(options) if isinstance(options, dict) else {}
 
 
 def with_silent_entities(data: EventCounts, silent: list[str]) -> EventCounts:
