@@ -202,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--replications", type=int, default=200)
-    parser.add_argument("--draws", type=int, default=2000, help="posterior draws per replication, thinned to 99")
+    parser.add_argument("--draws", type=int, default=4000, help="posterior draws per replication, thinned to 99")
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--parameterization", choices=("centered", "noncentered", "mean_scaled"), default=None)
     parser.add_argument("--seed", type=int, default=1)

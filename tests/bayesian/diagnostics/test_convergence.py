@@ -267,6 +267,8 @@ def test_a_parameter_that_never_moves_is_named_and_unknown():
     assert "theta[user_0003]" in found["advice"]["constant_parameters"]
     assert found["grades"]["r_hat_max"] == "good"
     assert found["converged"] is True
+    (row,) = (row for row in convergence_tables(trace_of(theta[:, :, 3:4]))[2].rows if row[0] == "theta[user_0000]")
+    assert row[-3:] == (None, None, None)  # R-hat and ESS of what does not move say nothing
     stuck = get_model_diagnostics(trace_of(np.ones((4, 500, 2)), mu=np.ones((4, 500))))
     assert stuck["grades"]["r_hat_max"] == stuck["grades"]["ess_bulk_min"] == "unknown"
     assert stuck["converged"] is False

@@ -96,6 +96,27 @@ def test_a_thinned_log_likelihood_is_used_with_the_draws_it_belongs_to():
     assert thinned.elpd == pytest.approx(full.elpd, abs=0.2)  # a quarter of the draws: twice the Monte Carlo error
 
 
+def test_the_efficiency_is_that_of_the_draws_that_were_kept():
+    slow = run(draws=2000, keep=4)
+    mu = np.sort(slow["posterior"]["mu"].values, axis=1)[:, np.random.default_rng(7).permuted(np.arange(2000))]
+    mu = np.repeat(mu[:, ::4], 4, axis=1)  # each value four times in a row: only one in four is new
+    density = stats.norm.logpdf(Y, mu[:, ::4, None], 1.0)
+
+    def tree(draws, coords):
+        return xr.DataTree.from_dict(
+            {
+                "posterior": xr.Dataset({"mu": (("chain", "draw"), draws)}, coords={"draw": coords}),
+                "log_likelihood": xr.Dataset(
+                    {"y": (("chain", "draw", "obs"), density)}, coords={"draw": np.arange(0, 2000, 4)}
+                ),
+            }
+        )
+
+    kept = psis_loo(tree(mu[:, ::4], np.arange(0, 2000, 4)))
+    whole = psis_loo(tree(mu, np.arange(2000)))
+    np.testing.assert_array_equal(whole.k_hat, kept.k_hat)  # exact: the same draws are looked at
+
+
 def test_conclusions_follow_differences_and_errors():
     same = compare_traces({"a": run(seed=5), "b": run(seed=6)})
     assert "less than 4, so the two predict equally well" in same.conclusion
