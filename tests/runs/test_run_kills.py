@@ -56,10 +56,11 @@ def test_killed_at_fifteen_random_moments(tmp_path, nursery) -> None:
     assert seen["interrupted"] > 0
 
 
-def test_killed_right_before_every_single_change_of_the_disk(tmp_path, nursery) -> None:
-    # Not at random moments but at all that differ: before the 1st, 2nd, ... change of the disk, until it lives.
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 5])
+def test_killed_right_before_any_change_of_the_disk(tmp_path, nursery, stride) -> None:
+    # Not at random moments but at those that differ: before one change of the disk after the other, until it lives.
     seen, ends = Counter[str](), []
-    for number in range(1, 400):
+    for number in range(1, 400, stride):
         project = tmp_path / str(number)
         status, said = nursery.call("train", project, die_before_change=number)
         assert status in (0, -signal.SIGKILL), said
@@ -68,14 +69,15 @@ def test_killed_right_before_every_single_change_of_the_disk(tmp_path, nursery) 
         if status == 0:
             break
         ends.append(number)
-    assert len(ends) > 3 * FILES  # each file is at least synced, made readable and renamed
-    assert seen["interrupted"] > 2 * FILES
+    assert ends[-1] > 3 * FILES  # each file is at least synced, made readable and renamed
+    assert seen["interrupted"] > 2 * FILES / stride
     # Once the last manifest is in place the run is complete, though its process dies before it can say so.
-    assert 1 < seen["complete"] < 10
+    assert 0 < seen["complete"] < 10
 
 
-def test_killed_while_removing_leaves_no_run_with_files_missing(tmp_path, nursery) -> None:
-    for number in range(1, 100):
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 4])
+def test_killed_while_removing_leaves_no_run_with_files_missing(tmp_path, nursery, stride) -> None:
+    for number in range(1, 100, stride):
         project = tmp_path / str(number)
         assert nursery.call("train", project)[0] == 0
         status, said = nursery.call("remove", project, die_before_change=number)

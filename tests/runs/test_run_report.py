@@ -68,7 +68,7 @@ def test_the_page_says_what_a_person_needs(run) -> None:
         "event_rates",
         run.run_id,
         "Can this result be trusted?",
-        "Chains differ",
+        "chains differ",
         "good below 1.01",
         "Draw more.",
         "elpd loo −12,346",
@@ -195,9 +195,9 @@ def test_a_page_whose_picture_is_gone_cannot_be_made_again(run) -> None:
 
 def test_a_good_verdict_and_an_empty_one_have_their_page(run_manifest) -> None:
     good = Verdict.of([Finding("f", "largest R-hat", 1.001, Grade.GOOD, "good below 1.01", "chains agree")])
-    assert "good Every check passed" in Page(render_report(run_manifest, TrainingOutcome(None, good))).words
+    assert "good every check passed" in Page(render_report(run_manifest, TrainingOutcome(None, good))).words
     nothing = Page(render_report(run_manifest, TrainingOutcome(None, Verdict.of([]))))
-    assert "unknown Nothing was checked" in nothing.words
+    assert "unknown nothing was checked" in nothing.words
 
 
 @pytest.mark.parametrize(

@@ -119,11 +119,7 @@ def _verdict_view(verdict: Mapping[str, Any]) -> dict[str, Any]:
     # The badge beside it says the grade; the worst finding comes first, equals stay in their order.
     sentence = verdict["sentence"].removeprefix(f"{verdict['grade']}: ")
     findings = sorted(verdict["findings"], key=lambda finding: -Grade(finding["grade"]).severity)
-    return {
-        "grade": Grade(verdict["grade"]).value,
-        "sentence": sentence[:1].upper() + sentence[1:],
-        "findings": findings,
-    }
+    return {"grade": Grade(verdict["grade"]).value, "sentence": sentence, "findings": findings}
 
 
 def _section_view(section: Mapping[str, Any], pictures: Mapping[str, bytes]) -> dict[str, Any]:
