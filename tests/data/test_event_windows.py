@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.data.events import load_events
 from modelwright.data.events.windows import parse_window, window_labels
 from modelwright.data.events.zones import DAY, SECOND, find_zone
@@ -138,9 +138,27 @@ def test_hours_stay_apart_when_one_wall_clock_hour_happens_twice() -> None:
 def test_a_day_that_a_zone_skipped_is_no_window() -> None:
     # Samoa had no 30 December 2011.
     times = pd.to_datetime(["2011-12-29T12:00", "2011-12-31T12:00"]).tz_localize("Pacific/Apia")
-    frame = pd.DataFrame({"who": ["a", "a", "b"], "at": [*times, times[0]]})
-    counts = load_events(frame, entity="who", time="at", window="1D", timezone="Pacific/Apia")
-    assert counts.window_label[:2].tolist() == ["2011-12-29", "2011-12-31"]
+    frame = pd.DataFrame({"who": ["a", "a", "b"], "at": [*times, times[0]], "bad": [0, 1, 1]})
+    counts = load_events(frame, entity="who", time="at", window="1D", timezone="Pacific/Apia", label="bad")
+    assert counts.window_label.tolist() == ["2011-12-29", "2011-12-31", "2011-12-29"]
+    assert counts.label is not None
+    assert counts.label.tolist() == [False, True, True]
+    local = frame.assign(at=["2011-12-29 12:00", "2011-12-30 12:00", "2011-12-29 12:00"])
+    with pytest.raises(DataError, match="events on a day that the time zone skipped"):
+        load_events(local, entity="who", time="at", window="1D", timezone="Pacific/Apia")
+
+
+@pytest.mark.parametrize("offset", ["1D", "7h", "3D", "90min"])
+def test_times_before_1970_are_rounded_down_too(offset: str) -> None:
+    times = instants(5, "1969-12-01", "1970-02-01", 200)
+    frame = pd.DataFrame({"who": ["a", "b"] * 100, "at": times.tz_localize(None)})
+    counts = load_events(frame, entity="who", time="at", window=offset, span="listed")
+    width = np.timedelta64(pd.Timedelta(offset)).astype("timedelta64[ns]").astype(np.int64)
+    floor = times.as_unit("ns").asi8 // width * width
+    truth = frame.groupby(["who", floor]).size()
+    assert counts.window_start is not None
+    assert counts.count.tolist() == truth.tolist()
+    assert counts.window_start.view(np.int64).tolist() == truth.index.get_level_values(1).tolist()
 
 
 def test_six_hours_begin_at_midnight_of_the_zone() -> None:

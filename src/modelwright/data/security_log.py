@@ -176,15 +176,15 @@ def write_security_log(log: SecurityLog, events_path: str | Path, truth_path: st
 def _ordinary_counts(n_users: int, n_days: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Events per user and day without attacks, shape (n_users, n_days), mean 5 and standard deviation 3.
 
-    The variance 9 is 5 (Poisson) plus the variance of the means (users and week days) plus 25 / concentration, enlarged
-    by the spread of the means; the concentration is solved for.
+    The variance 9 is 5 (Poisson), plus the variance of the means over users and days of the week, plus the mean of their
+    squares divided by the concentration; the concentration is solved for.
     """
     shape = 1 / (_BETWEEN_USERS**2)
     rate = random.gamma(shape, _MEAN / shape, size=n_users)
     mean = rate[:, None] * (_WEEK / _WEEK.mean())[np.arange(n_days) % 7][None, :]
     second_moment = _MEAN**2 * (1 + _BETWEEN_USERS**2) * (1 + (_WEEK / _WEEK.mean()).var())
     concentration = second_moment / (_SPREAD**2 - _MEAN - (second_moment - _MEAN**2))
-    return random.poisson(random.gamma(concentration, mean / concentration))
+    return np.asarray(random.poisson(random.gamma(concentration, mean / concentration)), dtype=np.int64)
 
 
 Attack = tuple[int, int, str, int]
