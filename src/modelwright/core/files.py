@@ -102,8 +102,12 @@ def write_text(path: Path, content: str) -> Path:
     return write_bytes(path, content.encode("utf-8"))
 
 
-def json_text(document: Any) -> str:
-    """JSON with sorted keys and strict numbers: NaN and infinities become null, numpy scalars plain numbers.
+def json_text(document: Any, *, sort_keys: bool = True) -> str:
+    """JSON with strict numbers: NaN and infinities become null, numpy scalars plain numbers.
+
+    Args:
+        document: Mappings, sequences and scalars, arrays, paths and times among them.
+        sort_keys: Keys by name, so that equal documents have equal texts; or in the order in which they are read.
 
     Example:
         >>> print(json_text({"b": float("nan"), "a": 1}), end="")
@@ -112,7 +116,7 @@ def json_text(document: Any) -> str:
           "b": null
         }
     """
-    return json.dumps(_strict(document), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_strict(document), indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, document: Any) -> Path:

@@ -12,7 +12,6 @@ from modelwright.core.files import (
     sha256_of_file,
     storage_errors,
     write_bytes,
-    write_json,
     write_text,
     write_through,
 )
@@ -89,7 +88,7 @@ class ActiveRun:
             self.write_picture(picture)
         self._update(verdict=plain(outcome.verdict.as_document(), field="verdict"), metrics=metrics, **self._so_far())
         document = plain(report.report_document(self._manifest, outcome), field="report")
-        self._keep(self.paths.report_name("json"), lambda path: write_json(path, document))
+        self._keep(self.paths.report_name("json"), lambda path: write_text(path, json_text(document, sort_keys=False)))
         contents = {name: picture.content for name, picture in pictures.items()}
         page = report.render_document(document, contents)
         self._keep(self.paths.report_name("html"), lambda path: write_text(path, page))

@@ -166,10 +166,10 @@ def plain(value: Any, *, field: str) -> Any:
 
     Example:
         >>> plain({"shape": (3, 4), "rate": float("nan")}, field="data")
-        {'rate': None, 'shape': [3, 4]}
+        {'shape': [3, 4], 'rate': None}
     """
     try:
-        return parse_json(json_text({"value": value}), source=field)["value"]
+        return parse_json(json_text({"value": value}, sort_keys=False), source=field)["value"]
     except TypeError as error:
         raise ConfigurationError(f"cannot be stored as JSON: {error}", field=field) from error
 
