@@ -104,7 +104,7 @@ def test_poisson_windows_follow_the_conjugate_closed_form(shape: float, rate: fl
     for y, e in zip(count, exposure, strict=True):
         a, b = shape + sum(count) - y, rate + sum(exposure) - e
         truth = float(negative_binomial_logpmf(y, a * e / b, a))
-        # trapezoid rule: 2e-10; rounding of sums of size total * log grows with the total
+        # rounding of sums of size total * log grows with the total
         assert found[y, e] == pytest.approx(truth, abs=1e-9 + 1e-14 * sum(count))
 
 

@@ -207,7 +207,7 @@ def ranking_score(scores: pd.DataFrame, *, direction: Direction = "both") -> np.
 def _mixture(population: Population, part: LeftOutWindows, weights: np.ndarray) -> tuple[Nodes, np.ndarray]:
     """The predictive mixtures of some windows, from every second point of the grid: ample for tails and quantiles.
 
-    The trapezoid rule at twice the spacing, 1.2 standard deviations, still errs by a few millionths only.
+    The trapezoid rule at twice the spacing, one standard deviation, still errs by millionths only.
     """
     rate, probability = part.rate[:, ::2], part.probability[:, :, ::2]
     joint = weights[:, :, None] * probability / probability.sum(-1, keepdims=True)

@@ -9,12 +9,13 @@ quantiles are computed, not drawn: a forecast depends on no seed.
 from typing import Any
 
 import numpy as np
+from scipy import optimize, special
 
 from modelwright.bayesian.event_rates.count_mixture import Nodes, predict
 from modelwright.bayesian.event_rates.density import check_probability
 from modelwright.bayesian.event_rates.leave_one_out import rate_distribution
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels, population_draws, rate_draws
-from modelwright.bayesian.event_rates.rate_integrals import Windows
+from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest
 
@@ -58,7 +59,14 @@ def forecast(
     probability = check_probability(interval)
     steps, each = _check_horizon(horizon), _check_exposure(exposure)
     labels, name = entity_labels(trace), str(entity)
-    rate, concentration, weight = _known(trace, labels.index(name)) if name in labels else _stranger(trace)
+    tails = ((1 - probability) / 2, (1 + probability) / 2)
+    if name in labels:
+        rate, concentration, weight = _known(trace, labels.index(name))
+        low, high = (float(end) for end in np.quantile(rate, tails))
+    else:
+        population = population_draws(trace, _POPULATION_DRAWS)
+        rate, concentration, weight = _stranger(population)
+        low, high = (_population_quantile(population, tail) for tail in tails)
     predictions, intervals = [], []
     totals = [
         predict(Nodes(h * each * rate, h * concentration), weight[None], np.zeros(1), probability)
@@ -89,7 +97,6 @@ def forecast(
         close = nearest(name, labels)
         hint = f" (the nearest known name is {close!r})" if close else ""
         notes.insert(0, f"{name!r} was not in training{hint}: this is the forecast for a new member of the population.")
-    low, high = _weighted_quantiles(rate, weight, np.array([(1 - probability) / 2, (1 + probability) / 2]))
     return {
         "title": f"{name}: the next {steps} windows" if steps > 1 else f"{name}: the next window",
         "entity": name,
@@ -111,9 +118,8 @@ def _known(trace: Any, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rates[index], concentration, np.full(len(concentration), 1.0 / len(concentration))
 
 
-def _stranger(trace: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _stranger(population: Population) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same for an entity of which nothing is known but the population."""
-    population = population_draws(trace, _POPULATION_DRAWS)
     nothing = Windows(np.empty(0), np.empty(0), np.empty(0))
     rate, probability = rate_distribution(population, nothing)
     rate, probability = rate[:, ::2], probability[:, ::2]  # still exact to millionths, see `anomaly`
@@ -121,11 +127,16 @@ def _stranger(trace: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rate.reshape(-1), np.repeat(population.concentration, rate.shape[1]), weight
 
 
-def _weighted_quantiles(values: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> tuple[float, float]:
-    order = np.argsort(values)
-    below = np.cumsum(weight[order]) - 0.5 * weight[order]
-    low, high = np.interp(levels, below, values[order])
-    return float(low), float(high)
+def _population_quantile(population: Population, level: float) -> float:
+    """The rate below which the population, averaged over the draws, has probability `level`."""
+    per_draw = special.gammaincinv(population.shape, level) / population.rate
+    low, high = float(per_draw.min()), float(per_draw.max())
+    if low >= high * (1 - 1e-9):
+        return high
+    found = optimize.brentq(
+        lambda rate: float(special.gammainc(population.shape, population.rate * rate).mean()) - level, low, high
+    )
+    return float(found)
 
 
 def _check_horizon(horizon: object) -> int:
