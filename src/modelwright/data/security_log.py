@@ -176,8 +176,8 @@ def write_security_log(log: SecurityLog, events_path: str | Path, truth_path: st
 def _ordinary_counts(n_users: int, n_days: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Events per user and day without attacks, shape (n_users, n_days), mean 5 and standard deviation 3.
 
-    The variance 9 is 5 (Poisson), plus the variance of the means over users and days of the week, plus the mean of their
-    squares divided by the concentration; the concentration is solved for.
+    The variance 9 is 5 (Poisson), plus the variance of the means over users and days of the week, plus the mean of
+    their squares divided by the concentration; the concentration is solved for.
     """
     shape = 1 / (_BETWEEN_USERS**2)
     rate = random.gamma(shape, _MEAN / shape, size=n_users)
