@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from modelwright.bayesian.event_rates.density import negative_binomial_logpmf
-from modelwright.bayesian.event_rates.leave_one_out import EntityWindows, leave_one_out, rate_distribution
+from modelwright.bayesian.event_rates.leave_one_out import (
+    EntityWindows,
+    every_second_point,
+    leave_one_out,
+    rate_distribution,
+)
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
 
 
@@ -131,6 +136,21 @@ def test_without_windows_the_rate_is_the_population(shape: float) -> None:
     truth = stats.gamma(shape, scale=1 / 0.7)
     assert (theta * probability).sum() == pytest.approx(truth.mean(), rel=1e-9)
     assert (theta**2 * probability).sum() == pytest.approx(truth.var() + truth.mean() ** 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [1e-3, 0.01, 0.05, 0.3, 1.0, 6.25, 30.0, 1e5])
+def test_half_of_a_grid_keeps_the_tail_of_tiny_rates(shape: float) -> None:
+    nothing = Windows(np.empty(0), np.empty(0), np.empty(0))
+    theta, probability = every_second_point(*rate_distribution(population_of(shape, 0.7, 2.0), nothing))
+    truth = stats.gamma(shape, scale=1 / 0.7)
+    # twice the spacing: relative error 2 |Gamma(s + 2 pi i/step)|/Gamma(s), below 5e-6 (see `rate_integrals`), for the
+    # total and for the moment
+    assert (theta * probability).sum() == pytest.approx(truth.mean(), rel=1e-5)
+    empty = (probability * (1 + theta / 2.0) ** -2.0).sum()  # P(no event in a window), concentration 2
+    x = np.linspace(-60 / shape, 8, 400_001) if shape < 1 else None
+    if x is not None:  # in log rate: the tail that theta itself cannot show
+        weight = np.exp(shape * x - 0.7 * np.exp(x))
+        assert empty == pytest.approx((weight * (1 + np.exp(x) / 2.0) ** -2.0).sum() / weight.sum(), abs=1e-5)
 
 
 def test_conjugate_rate_given_windows() -> None:

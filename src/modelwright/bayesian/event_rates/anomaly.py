@@ -16,7 +16,12 @@ import pandas as pd
 
 from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
 from modelwright.bayesian.event_rates.density import check_probability, negative_binomial_logpmf
-from modelwright.bayesian.event_rates.leave_one_out import EntityWindows, LeftOutWindows, leave_one_out
+from modelwright.bayesian.event_rates.leave_one_out import (
+    EntityWindows,
+    LeftOutWindows,
+    every_second_point,
+    leave_one_out,
+)
 from modelwright.bayesian.event_rates.names import Y
 from modelwright.bayesian.event_rates.pareto_smoothing import smoothed_weights
 from modelwright.bayesian.event_rates.posterior_draws import (
@@ -205,12 +210,9 @@ def ranking_score(scores: pd.DataFrame, *, direction: Direction = "both") -> np.
 
 
 def _mixture(population: Population, part: LeftOutWindows, weights: np.ndarray) -> tuple[Nodes, np.ndarray]:
-    """The predictive mixtures of some windows, from every second point of the grid: ample for tails and quantiles.
-
-    The trapezoid rule at twice the spacing, one standard deviation, still errs by millionths only.
-    """
-    rate, probability = part.rate[:, ::2], part.probability[:, :, ::2]
-    joint = weights[:, :, None] * probability / probability.sum(-1, keepdims=True)
+    """The predictive mixtures of some windows, shape of the weights (n_windows, n_draws * n_points)."""
+    rate, probability = every_second_point(part.rate, part.probability)
+    joint = weights[:, :, None] * probability
     nodes = Nodes((rate * part.exposure).reshape(-1), np.repeat(population.concentration, rate.shape[1]))
     return nodes, joint.reshape(len(weights), -1)
 

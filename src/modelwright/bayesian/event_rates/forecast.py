@@ -13,7 +13,7 @@ from scipy import optimize, special
 
 from modelwright.bayesian.event_rates.count_mixture import Nodes, predict
 from modelwright.bayesian.event_rates.density import check_probability
-from modelwright.bayesian.event_rates.leave_one_out import rate_distribution
+from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels, population_draws, rate_draws
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
 from modelwright.core.errors import ConfigurationError
@@ -121,9 +121,8 @@ def _known(trace: Any, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _stranger(population: Population) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same for an entity of which nothing is known but the population."""
     nothing = Windows(np.empty(0), np.empty(0), np.empty(0))
-    rate, probability = rate_distribution(population, nothing)
-    rate, probability = rate[:, ::2], probability[:, ::2]  # still exact to millionths, see `anomaly`
-    weight = (probability / probability.sum(1, keepdims=True)).reshape(-1) / len(population)
+    rate, probability = every_second_point(*rate_distribution(population, nothing))
+    weight = probability.reshape(-1) / len(population)
     return rate.reshape(-1), np.repeat(population.concentration, rate.shape[1]), weight
 
 

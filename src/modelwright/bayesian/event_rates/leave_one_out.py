@@ -204,3 +204,31 @@ def rate_distribution(population: Population, windows: Windows) -> tuple[np.ndar
     log_weight = log_ratio(population, windows, grid.centre, grid.offset)
     log_weight = grid.close(log_weight, population.shape + windows.total.sum())
     return grid.rate, np.exp(log_weight - log_integral(log_weight)[:, None])
+
+
+def every_second_point(rate: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half of a grid: still exact to millionths, and ample for tails and quantiles.
+
+    The trapezoid rule at twice the spacing, at most one standard deviation, errs by less than 5e-6. The first point
+    also stands for the exponential left tail, p0 = f0/(1 - r) with r = f0/f1 = p0/(p0 + p1); at twice the spacing it
+    is f0/(1 - r^2) = p0/(1 + r). Where rates may be tiny (shape times 30 well below one) that tail holds much of the
+    mass.
+
+    Args:
+        rate: Points theta, shape (n_draws, n_points).
+        probability: Their probabilities, shape (..., n_draws, n_points).
+
+    Returns:
+        theta and probability at every second point; the probabilities sum to 1 over the points.
+
+    Example:
+        >>> population = Population(np.array([0.05]), np.array([0.5]), np.array([0.1]))
+        >>> nothing = Windows(np.empty(0), np.empty(0), np.empty(0))
+        >>> theta, probability = every_second_point(*rate_distribution(population, nothing))
+        >>> bool(np.isclose((theta * probability).sum(), 0.05 / 0.5, rtol=1e-5))
+        True
+    """
+    first, second = probability[..., 0], probability[..., 1]
+    half = probability[..., ::2].copy()
+    half[..., 0] = first * (first + second) / np.maximum(2.0 * first + second, 1e-300)
+    return rate[:, ::2], half / half.sum(-1, keepdims=True)
