@@ -144,10 +144,10 @@ def test_a_hundred_thousand_rates_take_no_minutes():
     draws = np.random.default_rng(4).normal(size=(4, 1000, 100_000))  # 3.2 GB
     trace = trace_of(theta=draws)
     events = []
-    began = time.perf_counter()
+    began = time.process_time()  # of all threads: what others do on the machine does not count
     (theta,) = trace_statistics(trace, progress=events.append)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     assert theta.r_hat.size == 100_000
     assert len(events) >= 100
-    # About 35 s on two free cores; three times that on a busy machine is still no "minutes"
+    # 68 s of processor time when written, shared by up to four threads: 34 s on two free cores
     assert seconds < 110
