@@ -152,6 +152,17 @@ def test_a_log_of_raw_events_becomes_counts_scores_and_silence(
     scored = answer(capsys, "score", "event_rates", "--data", "today.csv", "--silent", "--top", "100")["scores"]
     assert len(scored) == 40
     assert sum(row["count"] == 0 for row in scored) == 38
+    assert {row["exposure"] for row in scored} == {1.0}
+
+
+def test_what_was_left_out_is_said_at_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.csv").write_text("e,n\na,1\nb,2\nb,-3\nc,\na,4\n")
+    words = ["train", "event_rates", "--data", "t.csv", "--entity", "e", "--count", "n", *SHORT]
+    assert main(words) == 3
+    assert main([*words, "--on-bad", "leave_out"]) == 0
+    shown = capsys.readouterr().out
+    assert "Left out" in shown
+    assert "negative" in shown
 
 
 def test_strict_ends_with_its_own_code_when_the_verdict_is_a_problem(

@@ -35,6 +35,7 @@ def data_section(data: EventCounts) -> Section:
         ("mean count per window", rounded(facts["mean_count"])),
         ("largest count", facts["largest_count"]),
         ("windows without events", facts["windows_without_events"]),
+        ("of them not in the source, counted as zero", facts["source"].get("filled_windows")),
         ("total exposure", rounded(facts["total_exposure"])),
         ("first window", facts["first_window"]),
         ("last window", facts["last_window"]),
@@ -45,7 +46,8 @@ def data_section(data: EventCounts) -> Section:
     tables = [Table("Data", ("what", "value"), tuple((name, value) for name, value in shown if value is not None))]
     if data.left_out:
         rows = tuple((entry.reason, entry.rows) for entry in data.left_out)
-        tables.append(Table("Left out", ("reason", "rows"), rows, "Rows of the source that the counts do not contain."))
+        caption = "Rows of the source that the counts do not contain."
+        tables.append(Table("Left out", ("reason", "rows"), rows, caption, headline=True))
         left = f"{sum(entry.rows for entry in data.left_out):,} rows were left out; the reasons are listed."
     else:
         left = "Nothing was left out."

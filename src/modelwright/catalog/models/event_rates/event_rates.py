@@ -85,9 +85,13 @@ class EventRates(BaseBayesianModel):
         for name in ("data", "entity"):
             if name not in merged:
                 raise ConfigurationError(f"needed to score and not given; add --{name}", field=name)
+        notes = []
+        if "count" not in merged and "edge_windows" not in options:
+            # A short extract of a log would otherwise be taken as a sliver of its window, and every event in it as many.
+            merged["edge_windows"] = "whole"
+            notes.append("the first and last window are taken as observed entirely; else add --edge-windows partial")
         data = load_events(merged.pop("data"), **merged, purpose="scoring")
         trace = run.trace()
-        notes = []
         if data.fingerprint() == run.manifest.data.get("fingerprint"):
             notes.append("these are the windows of the training; the report has their leave-one-out scores")
         known = set(trace.posterior["entity"].values.tolist())
