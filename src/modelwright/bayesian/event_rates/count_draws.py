@@ -107,7 +107,8 @@ def log_likelihoods(draws: dict[str, np.ndarray], observations: Observations) ->
     for first in range(0, len(theta), per_block):
         rows = slice(first, first + per_block)
         mean = theta[rows][:, entity] * exposure
-        log_mean = np.log(mean)
+        # The rate of an entity without events may underflow to zero; a count of zero is then certain, not undefined.
+        log_mean = np.log(np.maximum(mean, np.finfo(float).tiny))
         if phi is None:
             table = -np.broadcast_to(gammaln(distinct + 1.0), (len(mean), len(distinct)))
             with_count, alone = log_mean, -mean
