@@ -187,6 +187,22 @@ def test_an_entity_is_found_by_its_label() -> None:
     assert caught.value.field == "entity"
 
 
+def test_the_arrays_that_counts_were_made_from_do_not_reach_into_them() -> None:
+    count, exposure = np.array([1, 2]), np.ones(2)
+    counts = EventCounts(
+        entity_idx=np.array([0, 1]),
+        entities=("a", "b"),
+        count=count,
+        exposure=exposure,
+        window_start=None,
+        window_label=np.array(["x", "y"], dtype=object),
+    )
+    before = counts.fingerprint()
+    count[0], exposure[0] = 99, 5.0
+    assert counts.count.tolist() == [1, 2]
+    assert counts.fingerprint() == before
+
+
 def test_left_out_is_part_of_the_description() -> None:
     assert zoned().left_out == (LeftOut("rows without an entity", 1),)
     assert zoned().describe()["left_out"] == [{"reason": "rows without an entity", "rows": 1}]

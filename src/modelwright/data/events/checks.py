@@ -10,7 +10,7 @@ from modelwright.core.errors import DataError, shortened
 
 
 def frozen(values: Any, dtype: Any, name: str) -> NDArray[Any]:
-    """A one-dimensional array of `dtype` that cannot be written to.
+    """A one-dimensional array of `dtype` that cannot be written to, not even through the array it was made from.
 
     Raises:
         DataError: when a value would change by becoming `dtype`.
@@ -26,6 +26,8 @@ def frozen(values: Any, dtype: Any, name: str) -> NDArray[Any]:
         ) from error
     if array.dtype.kind in "fiub" and converted.dtype.kind in "iub" and not np.array_equal(array, converted):
         raise first_bad(name, array, array != converted, "whole numbers")
+    if converted.flags.writeable and np.may_share_memory(converted, array):
+        converted = converted.copy()
     view = converted.view()
     view.flags.writeable = False
     return view
