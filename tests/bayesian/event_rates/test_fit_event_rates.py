@@ -6,6 +6,7 @@ from pathlib import Path
 import arviz as az
 import numpy as np
 import pytest
+from scipy.special import gammaln
 
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.count_draws import log_likelihoods, predict_counts
@@ -54,6 +55,31 @@ def worst_z(one: az.InferenceData, other: az.InferenceData) -> float:
         error = np.hypot(az.mcse(one, var_names=[name])[name], az.mcse(other, var_names=[name])[name])
         worst = max(worst, float(np.abs(difference / error).max()))
     return worst
+
+
+def test_posterior_of_the_pumps_is_the_one_by_quadrature(pumps: az.InferenceData) -> None:
+    data = pump_failures()
+    # with the rates integrated out, a failure count is negative binomial; a fine grid over (log mu, log alpha) remains
+    mu, alpha = np.meshgrid(np.exp(np.linspace(-7, 7, 701)), np.exp(np.linspace(-7, 3.2, 511)), indexing="ij")
+    shape = mu * alpha
+    log_density = np.log(mu) - 0.1 * mu + np.log(alpha) - 0.5 * (alpha / 2.0) ** 2
+    for y, exposure in zip(data.count, data.exposure, strict=True):
+        log_density += (
+            gammaln(shape + y) - gammaln(shape) + shape * np.log(alpha) - (shape + y) * np.log(alpha + exposure)
+        )
+    weight = np.exp(log_density - log_density.max())
+    weight /= weight.sum()
+    truth = {
+        "mu": (weight * mu).sum(),
+        "alpha": (weight * alpha).sum(),
+        "theta": np.array(
+            [(weight * (shape + y) / (alpha + e)).sum() for y, e in zip(data.count, data.exposure, strict=True)]
+        ),
+    }
+    mcse = az.mcse(pumps)
+    for name, mean in truth.items():
+        z = (pumps.posterior[name].mean(("chain", "draw")) - mean) / mcse[name]
+        assert float(np.abs(z).max()) < 4  # Monte Carlo: 4 standard errors, computed from the draws
 
 
 @pytest.mark.parametrize("engine", ["pymc", pytest.param("nutpie", marks=pytest.mark.slow)])

@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
+from numbers import Integral
 
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.seeds import check_seed
@@ -43,7 +44,7 @@ class NutsSettings:
             value = getattr(self, field)
             if field == "cores" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ConfigurationError("not usable", field=field, expected="a whole number of at least 1", got=value)
         if self.max_tree_depth > 20:
             raise ConfigurationError(
