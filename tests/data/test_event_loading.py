@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,6 +276,35 @@ def test_a_file_name_may_look_like_a_pattern(tmp_path: Path) -> None:
         frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path, index=False)
         (tmp_path / "log1.csv").write_text("who,n\nc,9\n")
         assert load_events(path, entity="who", count="n").entities == ("a", "b")
+
+
+def test_columns_whose_names_are_equal_up_to_case_are_two_columns(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"User": ["a", "b"], "user": ["c", "d"], "n": [1, 2]})
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    frame.to_parquet(tmp_path / "log.parquet")
+    for source in (frame, pl.from_pandas(frame), tmp_path / "log.csv", tmp_path / "log.parquet"):
+        counts = load_events(source, entity="User", count="n", kind="user")
+        assert counts.entities == ("a", "b")
+        assert counts.kind is not None
+        assert counts.kind.tolist() == ["c", "d"]
+
+
+def test_a_parquet_file_may_hold_nested_columns_but_not_two_of_one_name(tmp_path: Path) -> None:
+    nested = pa.array([{"who": {"n": 1}, "n": 2}, {"who": {"n": 3}, "n": 4}])
+    lists = pa.array([[1, 2], [3]])
+    names, numbers = pa.array(["a", "b"]), pa.array([5, 6])
+    pq.write_table(pa.table([nested, lists, names, numbers], ["x", "y", "who", "n"]), tmp_path / "nested.parquet")
+    assert load_events(tmp_path / "nested.parquet", entity="who", count="n").count.tolist() == [5, 6]
+    pq.write_table(pa.table([names, names, numbers], ["who", "who", "n"]), tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match="2 columns are called 'who'"):
+        load_events(tmp_path / "twice.parquet", entity="who", count="n")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "object"])
+def test_whole_numbers_are_the_same_entities_when_their_column_has_become_fractions(dtype: str) -> None:
+    frame = pd.DataFrame({"who": pd.Series([7.0, -8.0, None, 2.5, 1e300, -0.0], dtype=dtype), "n": 1})
+    counts = load_events(frame, entity="who", count="n", on_bad="leave_out")
+    assert counts.entities == ("-8", "0", "1e+300", "2.5", "7")
 
 
 def test_lines_that_look_like_comments_or_blank_are_read_as_rows(tmp_path: Path) -> None:

@@ -178,6 +178,7 @@ def test_labels_show_no_more_of_the_clock_than_they_need() -> None:
     ("window", "hint"),
     [
         ("H", "did you mean h?"),
+        ("1H", "did you mean h?"),
         ("M", "use 'ME' instead"),
         ("", "an offset is a short text"),
         ("0D", "a window must last longer than nothing"),

@@ -154,7 +154,12 @@ def _is(type: str, kinds: tuple[str, ...]) -> bool:
 
 def _entity(type: str) -> str:
     if _is(type, ("FLOAT", "DOUBLE")):
-        return "CASE WHEN isnan(entity) THEN NULL ELSE CAST(entity AS VARCHAR) END"
+        # Whole numbers become fractions when a row of their column is empty; they are the same entities.
+        whole = f"entity = floor(entity) AND abs(entity) <= {_LARGEST}"
+        return (
+            f"CASE WHEN isnan(entity) THEN NULL WHEN {whole} THEN CAST(CAST(entity AS BIGINT) AS VARCHAR) "
+            "ELSE CAST(entity AS VARCHAR) END"
+        )
     return "NULLIF(CAST(entity AS VARCHAR), '')"
 
 

@@ -126,7 +126,7 @@ def _opened(connection: duckdb.DuckDBPyConnection, source: object, columns: Mapp
     if isinstance(source, str | Path):
         path = _existing(source)
         format = _format_of(path)
-        function, names = _scan(connection, path, format, list(columns.values()))
+        function, names, sql_names = _scan(connection, path, format, list(columns.values()))
     else:
         table, names = arrow_columns(source, list(columns.values()))
         if table is None:
@@ -137,10 +137,12 @@ def _opened(connection: duckdb.DuckDBPyConnection, source: object, columns: Mapp
                 got=type(source).__name__,
             )
         format = "frame"
-        connection.register("frame", table)
+        # SQL names are equal up to case, those of a frame are not: columns are called by their place.
+        sql_names = _numbered(table.num_columns)
+        connection.register("frame", table.rename_columns(sql_names))
         function = "frame"
     chosen = {role: _position(role, name, names) for role, name in columns.items()}
-    selected = ", ".join(f"c.{quoted(_sql_names(names, format)[place])} AS {role}" for role, place in chosen.items())
+    selected = ", ".join(f"c.{quoted(sql_names[place])} AS {role}" for role, place in chosen.items())
     sql = f"SELECT {selected} FROM {function} AS c"
     described = connection.execute(f"DESCRIBE {sql}").fetchall()
     return Rows(
@@ -191,8 +193,10 @@ def _format_of(path: Path) -> Literal["csv", "parquet", "json"]:
     )
 
 
-def _scan(connection: duckdb.DuckDBPyConnection, path: Path, format: str, wanted: list[str]) -> tuple[str, list[str]]:
-    """The DuckDB table function that reads a file, and the names of its columns."""
+def _scan(
+    connection: duckdb.DuckDBPyConnection, path: Path, format: str, wanted: list[str]
+) -> tuple[str, list[str], list[str]]:
+    """The DuckDB table function that reads a file, the names of its columns, and what SQL calls them."""
     place = text(_without_globs(path))
     if format == "csv":
         header = read_header(path, wanted)
@@ -202,10 +206,11 @@ def _scan(connection: duckdb.DuckDBPyConnection, path: Path, format: str, wanted
             f"quote = '\"', escape = '\"', comment = '', strict_mode = true, null_padding = false, "
             f"max_line_size = {_LONGEST_LINE}, compression = {text('gzip' if header.compressed else 'none')}"
         )
-        return f"read_csv({place}, {options})", header.names
+        return f"read_csv({place}, {options})", header.names, _numbered(len(header.names))
     if format == "parquet":
         function = f"read_parquet({place}, hive_partitioning = false)"
-        return function, [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {function}").fetchall()]
+        sql_names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {function}").fetchall()]
+        return function, _parquet_names(connection, place), sql_names
     names: list[str] = []
     for sample in (20_480, -1):
         scan = (
@@ -218,11 +223,25 @@ def _scan(connection: duckdb.DuckDBPyConnection, path: Path, format: str, wanted
     options = (
         f"format = 'auto', records = 'true', auto_detect = false, columns = {{{types}}}, hive_partitioning = false"
     )
-    return f"read_json({place}, {options})" if types else "read_json", names
+    return f"read_json({place}, {options})" if types else "read_json", names, names
 
 
-def _sql_names(names: list[str], format: str) -> list[str]:
-    return [f"c{number}" for number in range(len(names))] if format == "csv" else names
+def _numbered(columns: int) -> list[str]:
+    return [f"c{number}" for number in range(columns)]
+
+
+def _parquet_names(connection: duckdb.DuckDBPyConnection, place: str) -> list[str]:
+    """The names of columns as the file has them; DuckDB renames those that are equal up to case."""
+    names: list[str] = []
+    inside = 0
+    # The schema is listed depth first, the root before everything: what is nested in a column follows it.
+    for name, children in connection.execute(f"SELECT name, num_children FROM parquet_schema({place})").fetchall()[1:]:
+        if inside:
+            inside -= 1
+        else:
+            names.append(name)
+        inside += children or 0
+    return names
 
 
 def _position(role: str, name: str, names: list[str]) -> int:

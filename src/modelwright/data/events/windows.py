@@ -149,7 +149,7 @@ def _not_a_window(window: object, hint: str) -> ConfigurationError:
 def _hint(message: str) -> str:
     """The useful end of what pandas says about a text that is no offset."""
     if "Did you mean" in message:
-        return "did you mean " + message.rsplit("Did you mean", 1)[1].strip().rstrip("?") + "?"
+        return "did you mean " + message.rsplit("Did you mean", 1)[1].partition("?")[0].strip() + "?"
     if "Please use" in message:
         return "use " + message.rsplit("Please use", 1)[1].split("instead")[0].strip() + " instead"
     return "write a number and a unit, such as 1D for a day"
