@@ -31,6 +31,8 @@ _SHOWN = (
     "kind",
 )
 
+_OF_THE_TRAINING = frozenset({"data", "label", "kind"})
+
 
 class EventRates(BaseBayesianModel):
     """theta_i ~ Gamma(mu alpha, alpha), y_ij ~ NegativeBinomial(theta_i e_ij, phi): rates per entity, partly pooled.
@@ -64,6 +66,7 @@ class EventRates(BaseBayesianModel):
             n_chains=settings.chains,
             target_accept=settings.target_accept,
             random_seed=settings.seed,
+            max_tree_depth=settings.max_tree_depth,
             **options,
         )
         trace = fit_event_rates(data, config, engine=engine, platform=platform, progress=progress)
@@ -81,13 +84,15 @@ class EventRates(BaseBayesianModel):
 
     def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
         """Surprise of new windows, in nats; entities never seen are scored against the population."""
-        merged = {**{name: value for name, value in trained_options(run).items() if name != "data"}, **options}
+        # What is known about the past is no property of how data are read: today's windows carry no labels yet.
+        inherited = {name: value for name, value in trained_options(run).items() if name not in _OF_THE_TRAINING}
+        merged = {**inherited, **options}
         for name in ("data", "entity"):
             if name not in merged:
                 raise ConfigurationError(f"needed to score and not given; add --{name}", field=name)
         notes = []
         if "count" not in merged and "edge_windows" not in options:
-            # A short extract of a log would otherwise be taken as a sliver of its window, and every event in it as many.
+            # A short extract would otherwise be taken as a sliver of its window, and every event in it as many.
             merged["edge_windows"] = "whole"
             notes.append("the first and last window are taken as observed entirely; else add --edge-windows partial")
         data = load_events(merged.pop("data"), **merged, purpose="scoring")
@@ -114,16 +119,25 @@ def trained_options(run: RunRecord) -> dict[str, Any]:
 
 
 def with_silent_entities(data: EventCounts, silent: list[str]) -> EventCounts:
-    """Add zero counts for entities without any event, in every window that the new data have.
+    """Add zero counts for entities without any event, in every window that the new data have and as long as it was seen.
 
     Raises:
-        ConfigurationError: when the data have no windows in time, so that silence has no length.
+        ConfigurationError: when the data have no windows in time, or windows that were seen for different lengths, so
+            that silence has no length.
     """
     frame = data.to_frame()
     if data.window_start is None:
         raise ConfigurationError(
             "silence needs windows in time", field="silent", todo="give --time and --window, or drop --silent"
         )
-    windows = frame.drop_duplicates("window_start")[["window_start", "window"]].assign(count=0, exposure=1.0)
+    windows = frame[["window_start", "window", "exposure"]].drop_duplicates()
+    if windows["window_start"].duplicated().any():
+        raise ConfigurationError(
+            "silence needs one exposure per window, and entities differ in theirs",
+            field="silent",
+            todo="add rows with count 0 and their exposure, and drop --silent",
+        )
+    facts = {name: value for name, value in (("label", 0), ("kind", "")) if name in frame}
+    windows = windows.assign(count=0, **facts)
     added = pd.concat([windows.assign(entity=entity) for entity in silent], ignore_index=True)
     return EventCounts.from_frame(pd.concat([frame, added], ignore_index=True))
