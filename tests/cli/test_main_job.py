@@ -115,6 +115,20 @@ def test_all_scores_can_be_written_to_a_file(here: Path, capsys: pytest.CaptureF
     assert len(Path("scores.csv").read_text().splitlines()) == 3
     assert main(["score", "event_rates", "--data", "today.csv", "--out", "scores.xls"]) == 2
     assert "out: not a format to write; expected .csv or .parquet, got 'scores.xls'" in capsys.readouterr().err
+    before = Path("today.csv").read_bytes()
+    assert main(["score", "event_rates", "--data", "today.csv", "--out", "./today.csv"]) == 2
+    assert "out: this is the file that is scored; expected another file" in capsys.readouterr().err
+    assert Path("today.csv").read_bytes() == before
+
+
+def test_a_name_from_a_log_does_not_steer_the_terminal(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("today.csv").write_text('pump,failures,hours\n"\x1b[2Jx\ny",60,94.3\npump_02,1,15.7\n')
+    assert main(["score", "event_rates", "--data", "today.csv"]) == 0
+    assert main(["predict", "event_rates", "--entity", "\u202eabc"]) == 0
+    shown = capsys.readouterr()
+    assert "\x1b" not in shown.out + shown.err
+    assert "\\x1b[2Jx\\ny" in shown.out
+    assert "\\u202eabc: the next 7 windows" in shown.out
 
 
 def test_runs_on_the_same_data_are_ranked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

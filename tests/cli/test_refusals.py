@@ -102,6 +102,19 @@ def test_a_reader_that_goes_away_is_no_fault(project: Path) -> None:
     assert finished.stderr == ""
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_streams_that_are_closed_are_no_fault_and_are_not_taken_by_files(project: Path, closed: str) -> None:
+    program = (
+        "import os, sys; import modelwright.cli.app as door; sys.argv[1:] = ['models']; door._open_streams();"
+        "taken = os.open('kept', os.O_CREAT | os.O_WRONLY);"
+        "os.write(taken, b'%d %d' % (taken, door.main()))"
+    )
+    subprocess.run(["bash", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], check=True, capture_output=True)
+    taken, code = Path("kept").read_text().split()
+    assert int(taken) > 2
+    assert code == "0"
+
+
 def test_an_interrupt_ends_with_130_and_leaves_the_run_interrupted(project: Path) -> None:
     rows = [f"user_{i % 50},{(i * 7) % 11}" for i in range(2000)]
     Path("t.csv").write_text("e,n\n" + "\n".join(rows))

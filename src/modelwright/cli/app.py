@@ -127,9 +127,11 @@ def _context_of(error: click.ClickException) -> click.Context | None:
 def _refuse(
     words: list[str], sentence: str, code: int, document: dict[str, str | None], context: click.Context | None = None
 ) -> int:
+    from modelwright.cli.console import say
+
     if "--json" in words:
         print(json.dumps({"message": sentence, **document, "exit_code": code}))
-    print(f"modelwright: {sentence}", file=sys.stderr)
+    say(f"modelwright: {sentence}")
     if context is not None and context.command is not None:
         print(f"modelwright: see {context.command_path} --help", file=sys.stderr)
     return code
@@ -151,6 +153,22 @@ def _fault(words: list[str]) -> int:
     return _refuse(words, sentence, 1, {"error": name})
 
 
+def _open_streams() -> None:
+    """Give a process that was started with closed streams (`>&-`) ones that lead nowhere.
+
+    Otherwise the next file that is opened, a trace for instance, would take the number of standard output, and what
+    a library writes there would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
 def run() -> None:
     """The console script."""
+    _open_streams()
     sys.exit(main())

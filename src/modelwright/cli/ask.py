@@ -1,5 +1,6 @@
 """`modelwright predict MODEL` and `score MODEL`: questions to a trained model."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ def _as_record(entry: Any) -> dict[str, Any]:
 
 def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     def run(as_json: bool, run_ref: str | None, top: int, out: str | None, silent: bool, **values: Any) -> None:
+        if out is not None:
+            _check_destination(Path(out), values.get("data"))
         model = catalog().load_model_instance(model_id)
         scored = model.score(given(metadata.data_params, values), run=run_ref, include_silent=silent)
         if out is not None:
@@ -85,13 +88,19 @@ def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     )
 
 
+def _check_destination(path: Path, data: str | None) -> None:
+    """Refuse a file that cannot be written or must not be, before the scoring rather than after it."""
+    if path.suffix not in (".csv", ".parquet"):
+        raise ConfigurationError("not a format to write", field="out", expected=".csv or .parquet", got=path.name)
+    if data is not None and path.exists() and os.path.exists(data) and path.samefile(data):
+        raise ConfigurationError("this is the file that is scored", field="out", expected="another file", got=str(path))
+
+
 def _write_frame(frame: Any, path: Path) -> None:
     writers = {
         ".csv": lambda temporary: frame.to_csv(temporary, index=False),
         ".parquet": lambda temporary: frame.to_parquet(temporary, index=False),
     }
-    if path.suffix not in writers:
-        raise ConfigurationError("not a format to write", field="out", expected=".csv or .parquet", got=path.name)
     write_through(path, writers[path.suffix])
 
 

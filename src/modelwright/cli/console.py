@@ -19,9 +19,23 @@ _STEP = 1.0 / 3.0
 """Seconds between two redraws of the progress line (arbitrary: readable, and cheap on slow terminals)."""
 
 
+def printable(text: str) -> str:
+    r"""Text without the power to steer a terminal: control and direction characters are written as escapes.
+
+    Names come from logs, and whoever may choose a name in a log must not write on the screen of who reads it.
+
+    Example:
+        >>> printable("Zoë\x1b[2J"), printable("two\nlines"), printable("\u202eabc")
+        ('Zoë\\x1b[2J', 'two\\nlines', '\\u202eabc')
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def say(text: str) -> None:
     """A remark for the person, on stderr."""
-    click.echo(text, err=True)
+    click.echo("\n".join(printable(line) for line in text.split("\n")), err=True)
 
 
 def show_json(document: Any) -> None:
@@ -33,10 +47,10 @@ def show_verdict(verdict: Verdict) -> None:
     """The verdict's sentence, then what to do about each finding that is not good."""
     grade = verdict.grade
     rest = verdict.sentence.partition(": ")[2]
-    click.echo(f"verdict: {click.style(str(grade), fg=_COLOURS[grade], bold=True)}: {rest}")
+    click.echo(f"verdict: {click.style(str(grade), fg=_COLOURS[grade], bold=True)}: {printable(rest)}")
     for finding in verdict.findings:
         if finding.grade is not Grade.GOOD and finding.advice:
-            click.echo(f"  - {finding.label}: {finding.advice}")
+            click.echo(printable(f"  - {finding.label}: {finding.advice}"))
 
 
 def figure(value: Any) -> str:
@@ -66,7 +80,7 @@ def show_table(table: Table) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    click.secho(table.title, bold=True)
+    click.secho(printable(table.title), bold=True)
     drawn = RichTable(header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(table.columns):
         numbers = all(
@@ -74,14 +88,14 @@ def show_table(table: Table) -> None:
             for row in table.rows
             if row[position] is not None
         )
-        drawn.add_column(column, justify="right" if numbers and table.rows else "left", overflow="fold")
+        drawn.add_column(printable(column), justify="right" if numbers and table.rows else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(figure(cell) for cell in row))
+        drawn.add_row(*(printable(figure(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 200
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     console.print(drawn)
     if table.caption:
-        click.echo(table.caption)
+        click.echo(printable(table.caption))
 
 
 def frame_table(title: str, frame: Any, columns: Sequence[str], *, limit: int | None = None) -> Table:
