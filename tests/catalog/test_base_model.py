@@ -243,7 +243,7 @@ def test_answer_without_its_intervals_is_refused(trained):
 def test_forms_say_what_would_be_taken(model):
     assert [field["name"] for field in model.get_inference_form_fields()] == ["exposure", "interval", "remark"]
     assert [field["name"] for field in model.get_data_form_fields()] == ["total", "exposure", "note"]
-    names = ["shape", "draws", "tune", "chains", "target_accept", "seed"]
+    names = ["shape", "draws", "tune", "chains", "target_accept", "max_tree_depth", "seed"]
     assert [field["name"] for field in model.get_training_form_fields()] == names
     assert model.validate_inference_params({"interval": 0.5}) == (True, None)
     valid, error = model.validate_inference_params({"interval": 1.5})

@@ -23,14 +23,15 @@ from modelwright.core.seeds import LARGEST_SEED
 __all__ = ["BaseBayesianModel", "Scored", "TrainingPlan", "TrainingSettings"]
 
 TrainingSettings = NutsSettings
-"""How long and how carefully to sample: draws, tune, chains, target_accept, seed; handed to the samplers as it is."""
+"""How long and how carefully to sample (draws, tune, chains, target_accept, max_tree_depth, seed), handed to the
+samplers as it is."""
 
 
 class BaseBayesianModel(AbstractCatalogModel[NutsSettings]):
     """A model whose training draws from a posterior.
 
-    `train` takes draws, tune, chains, target_accept and seed, with the defaults of config.yaml (`training`:
-    default_iterations, warmup, chains, target_accept) and seed 42.
+    `train` takes draws, tune, chains, target_accept, max_tree_depth and seed, with the defaults of config.yaml
+    (`training`: default_iterations, warmup, chains, target_accept), depth 10 and seed 42.
     """
 
     @abstractmethod
@@ -45,7 +46,7 @@ class BaseBayesianModel(AbstractCatalogModel[NutsSettings]):
         return latest.paths.trace if latest is not None and latest.has_trace else None
 
     def settings_parameters(self) -> tuple[InferenceParameter, ...]:
-        """Draws, tune, chains, target_accept and seed."""
+        """Draws, tune, chains, target_accept, max_tree_depth and seed."""
         training = self.metadata.training
         return (
             InferenceParameter(
@@ -82,6 +83,15 @@ class BaseBayesianModel(AbstractCatalogModel[NutsSettings]):
                 min_value=0.1,
                 max_value=0.999,
                 help_text="Closer to 1 takes smaller, safer and slower steps",
+            ),
+            InferenceParameter(
+                name="max_tree_depth",
+                type="integer",
+                label="Largest tree depth",
+                default=10,
+                min_value=1,
+                max_value=20,
+                help_text="A trajectory has at most 2 to this power steps; each one more may double the time",
             ),
             InferenceParameter(
                 name="seed",

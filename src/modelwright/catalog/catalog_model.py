@@ -194,8 +194,8 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
             progress: Called with `ProgressEvent`s.
             keep: Remove older complete runs beyond this many; None keeps all.
             data_options: How the data were loaded, kept with the run.
-            **options: Settings (for a Bayesian model draws, tune, chains, target_accept, seed) and the model's own
-                `train_params`.
+            **options: Settings (for a Bayesian model draws, tune, chains, target_accept, max_tree_depth, seed) and the
+                model's own `train_params`.
 
         Returns:
             `status` ("complete"), `metrics`, `model_id`, `run_id`, `verdict` (grade, sentence, findings), `headlines`

@@ -27,7 +27,7 @@ LARGEST_CONFIG = 256 * 1024
 MOST_PARAMETERS = 200
 """Parameters in one list; nobody fills in a longer form."""
 
-SETTING_NAMES = frozenset({"draws", "tune", "chains", "target_accept", "seed"})
+SETTING_NAMES = frozenset({"draws", "tune", "chains", "target_accept", "max_tree_depth", "seed"})
 """Names of the sampler's settings, which every model takes and no model may declare again."""
 
 _TAKEN = SETTING_NAMES | {"help", "json", "keep", "progress", "project", "quiet", "run", "self", "strict"}

@@ -13,7 +13,7 @@ from modelwright.core.verdict import Grade, Verdict
 if TYPE_CHECKING:
     from modelwright.catalog.metadata import ModelMetadata
 
-SETTINGS = ("draws", "tune", "chains", "target_accept", "seed")
+SETTINGS = ("draws", "tune", "chains", "target_accept", "max_tree_depth", "seed")
 
 
 def _setting_options(metadata: "ModelMetadata") -> list[click.Option]:
@@ -23,6 +23,7 @@ def _setting_options(metadata: "ModelMetadata") -> list[click.Option]:
         click.Option(["--tune"], type=int, help=f"Warm-up steps per chain [default: {training.warmup}]."),
         click.Option(["--chains"], type=int, help=f"Chains [default: {training.chains}]."),
         click.Option(["--target-accept"], type=float, help=f"Aimed acceptance [default: {training.target_accept}]."),
+        click.Option(["--max-tree-depth"], type=int, help="Largest depth of a trajectory [default: 10]."),
         click.Option(["--seed"], type=int, help="Random seed [default: 42]."),
         click.Option(["--keep"], type=int, help="Keep only this many newest runs of the model [default: all]."),
         click.Option(["--strict"], is_flag=True, help='End with exit code 4 when the verdict is "problem".'),

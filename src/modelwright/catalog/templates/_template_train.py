@@ -27,8 +27,8 @@ def train(options: argparse.Namespace) -> None:
     require_device(platform)  # before any work: a GPU that was asked for and is not there ends here
 
     # What was asked, checked against config.yaml; what was not asked takes its defaults from there.
-    asked = {name: getattr(options, name) for name in ("draws", "tune", "chains", "target_accept", "seed")}
-    asked = {name: value for name, value in asked.items() if value is not None}
+    settings = ("draws", "tune", "chains", "target_accept", "max_tree_depth", "seed")
+    asked = {name: getattr(options, name) for name in settings if getattr(options, name) is not None}
     data_options = model.check_data_options({"data": options.data})
     plan = model.plan_training(**asked, platform=platform, keep=options.keep, data_options=data_options)
 
@@ -110,6 +110,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--target-accept", type=number(float, 0.1, 0.999), help="aimed acceptance, closer to 1 is safer"
     )
+    parser.add_argument("--max-tree-depth", type=number(int, 1, 20), help="largest depth of a trajectory [default: 10]")
     parser.add_argument("--seed", type=number(int, 0, 2**32 - 1), help="random seed [default: 42]")
     parser.add_argument("--keep", type=number(int, 1, 1_000_000), help="keep only this many newest runs [default: all]")
     device = parser.add_mutually_exclusive_group()

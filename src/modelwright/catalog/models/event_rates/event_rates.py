@@ -119,7 +119,7 @@ def trained_options(run: RunRecord) -> dict[str, Any]:
 
 
 def with_silent_entities(data: EventCounts, silent: list[str]) -> EventCounts:
-    """Add zero counts for entities without any event, in every window that the new data have and as long as it was seen.
+    """Add zero counts for entities without any event, in every window of the new data and with its exposure.
 
     Raises:
         ConfigurationError: when the data have no windows in time, or windows that were seen for different lengths, so
@@ -137,7 +137,7 @@ def with_silent_entities(data: EventCounts, silent: list[str]) -> EventCounts:
             field="silent",
             todo="add rows with count 0 and their exposure, and drop --silent",
         )
-    facts = {name: value for name, value in (("label", 0), ("kind", "")) if name in frame}
+    facts = {name: value for name, value in (("label", False), ("kind", "")) if name in frame}
     windows = windows.assign(count=0, **facts)
     added = pd.concat([windows.assign(entity=entity) for entity in silent], ignore_index=True)
     return EventCounts.from_frame(pd.concat([frame, added], ignore_index=True))
