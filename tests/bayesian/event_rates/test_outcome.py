@@ -161,6 +161,7 @@ def test_a_course_longer_than_the_picture_shows_the_part_around_the_anomaly() ->
 )
 def test_unreliable_scores_make_a_finding(k_hat: list[float], grade: Grade) -> None:
     table = pd.DataFrame({"entity": "a", "window": "w", "k_hat": k_hat})
+    table.attrs["draws"] = 400
     finding = k_hat_finding(table)
     assert finding.grade is grade
     if grade is not Grade.GOOD:
@@ -169,6 +170,8 @@ def test_unreliable_scores_make_a_finding(k_hat: list[float], grade: Grade) -> N
 
 
 def test_a_k_hat_that_could_not_be_fitted_is_told_without_a_number() -> None:
-    finding = k_hat_finding(pd.DataFrame({"entity": "a", "window": "w", "k_hat": [0.1] * 50 + [np.inf]}))
+    table = pd.DataFrame({"entity": "a", "window": "w", "k_hat": [0.1] * 50 + [np.inf]})
+    table.attrs["draws"] = 400
+    finding = k_hat_finding(table)
     assert finding.value is None
     assert "k-hat infinite" in finding.sentence

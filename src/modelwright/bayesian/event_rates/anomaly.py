@@ -42,8 +42,18 @@ COLUMNS = ("expected", "lower", "upper", "score", "tail_probability", "lower_tai
 """What scoring adds to the windows, besides `known_entity` and, for training windows, `k_hat`."""
 
 
-DRAWS = 400
-"""Draws of the hyperparameters that leave-one-out predictions average over; see `k_hat_limit` for what they allow."""
+MOST_DRAWS, FEWEST_DRAWS = 400, 100
+"""Draws of the hyperparameters that leave-one-out predictions average over unless told; see `default_draws`."""
+
+
+def default_draws(n_obs: int) -> int:
+    """Fewer draws for more windows, since the more there are the less one of them moves the population.
+
+    Example:
+        >>> default_draws(6_000), default_draws(40_000), default_draws(10**6)
+        (400, 200, 100)
+    """
+    return int(np.clip(8_000_000 // n_obs, FEWEST_DRAWS, MOST_DRAWS))
 
 
 def score_training_windows(
@@ -51,7 +61,7 @@ def score_training_windows(
     data: EventCounts,
     *,
     interval: float = 0.9,
-    draws: int = DRAWS,
+    draws: int | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> pd.DataFrame:
     """Score every window the model was trained on, leaving each out of its own prediction.
@@ -64,14 +74,15 @@ def score_training_windows(
         trace: The trace.
         data: What it was trained on.
         interval: Probability of the equal-tailed predictive interval.
-        draws: Draws of the hyperparameters to average over, taken evenly from the trace; at least 25.
+        draws: Draws of the hyperparameters to average over, taken evenly from the trace; at least 25. By default
+            `default_draws`.
         progress: Told how many entities are done.
 
     Returns:
         One row per observation, in the order of `data`: entity, window_start (when there are times), window, count,
         exposure, expected, lower, upper (counts), score (nats), tail_probability P(Y >= count),
         lower_tail_probability P(Y <= count), known_entity, k_hat, and label and kind where known. All predictions are
-        leave-one-out; `attrs["interval"]` is the probability of the interval.
+        leave-one-out; `attrs` hold the probability of the interval and the number of draws.
 
     Raises:
         ConfigurationError: for a wrong interval or number of draws.
@@ -82,7 +93,9 @@ def score_training_windows(
         reweighting; A. Vehtari et al. (2024), https://jmlr.org/papers/v25/19-556.html, for the smoothing.
     """
     probability = check_probability(interval)
-    population = population_draws(trace, check_draws(draws, field="draws"))
+    population = population_draws(
+        trace, default_draws(data.n_obs) if draws is None else check_draws(draws, field="draws")
+    )
     _check_same_data(trace, data)
     columns = {name: np.empty(data.n_obs) for name in (*COLUMNS, "k_hat")}
     groups = list(_alike_entities(data))
@@ -95,7 +108,9 @@ def score_training_windows(
             _spread(columns, part.index, rows, where, found, score, k_hat)
         if done % 32 == 0 or done == len(groups) - 1:
             progress(ProgressEvent("score", done + 1, len(groups), "entities"))
-    return _table(data, columns, np.ones(data.n_obs, dtype=bool), probability)
+    table = _table(data, columns, np.ones(data.n_obs, dtype=bool), probability)
+    table.attrs["draws"] = len(population)
+    return table
 
 
 def score_training_windows_in_sample(

@@ -14,7 +14,7 @@ from modelwright.bayesian.diagnostics.convergence import (
 from modelwright.bayesian.diagnostics.model_graph import Node, Plate, model_graph_svg
 from modelwright.bayesian.diagnostics.predictive_checks import predictive_check, predictive_section
 from modelwright.bayesian.event_rates import report_sections as sections
-from modelwright.bayesian.event_rates.anomaly import DRAWS, ranking_score, score_training_windows
+from modelwright.bayesian.event_rates.anomaly import ranking_score, score_training_windows
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
 from modelwright.bayesian.event_rates.names import THETA, hyperparameters
@@ -100,9 +100,9 @@ def rates_table(assessment: ConvergenceAssessment, data: EventCounts) -> pd.Data
     )
 
 
-def k_hat_finding(scores: pd.DataFrame, draws: int = DRAWS) -> Finding:
-    """Whether the leave-one-out scores can be relied on, from their k-hat."""
-    limit = k_hat_limit(draws)
+def k_hat_finding(scores: pd.DataFrame) -> Finding:
+    """Whether the leave-one-out scores can be relied on, from their k-hat and the number of draws in `attrs`."""
+    limit = k_hat_limit(scores.attrs["draws"])
     largest = float(scores["k_hat"].max())
     above = int((scores["k_hat"] > limit).sum())
     words = f"good up to {limit:.2f}, problem when more than {PROBLEM_SHARE:.0%} of the windows lie above"
