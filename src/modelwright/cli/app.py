@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModelwrightError as error:
         return _refuse(words, str(error), error.exit_code, error.as_document())
     except (KeyboardInterrupt, click.Abort):
-        return _refuse(words, "interrupted", EXIT_INTERRUPTED, {"error": "Interrupted"})
+        kept = "; what had begun is kept as an interrupted run, see modelwright runs list" if "train" in words else ""
+        return _refuse(words, f"interrupted{kept}", EXIT_INTERRUPTED, {"error": "Interrupted"})
     except BrokenPipeError:
         # The reader of a pipe went away: the rest has nowhere to go, and Python's own flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

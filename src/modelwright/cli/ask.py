@@ -8,8 +8,8 @@ import click
 
 from modelwright.cli.console import frame_table, say, show_json, show_table
 from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
+from modelwright.cli.frame_files import check_frame_file, write_frame
 from modelwright.core.errors import ConfigurationError
-from modelwright.core.files import write_through
 from modelwright.core.sections import Table
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
         model = catalog().load_model_instance(model_id)
         scored = model.score(given(metadata.data_params, values), run=run_ref, include_silent=silent)
         if out is not None:
-            _write_frame(scored.frame, Path(out))
+            write_frame(scored.frame, Path(out))
             say(f"{len(scored.frame):,} scored windows written to {out}")
         if as_json:
             show_json({"scores": scored.frame.head(top).to_dict("records"), "notes": list(scored.notes)})
@@ -90,18 +90,9 @@ def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
 
 def _check_destination(path: Path, data: str | None) -> None:
     """Refuse a file that cannot be written or must not be, before the scoring rather than after it."""
-    if path.suffix not in (".csv", ".parquet"):
-        raise ConfigurationError("not a format to write", field="out", expected=".csv or .parquet", got=path.name)
+    check_frame_file(path)
     if data is not None and path.exists() and os.path.exists(data) and path.samefile(data):
         raise ConfigurationError("this is the file that is scored", field="out", expected="another file", got=str(path))
-
-
-def _write_frame(frame: Any, path: Path) -> None:
-    writers = {
-        ".csv": lambda temporary: frame.to_csv(temporary, index=False),
-        ".parquet": lambda temporary: frame.to_parquet(temporary, index=False),
-    }
-    write_through(path, writers[path.suffix])
 
 
 predict = ModelGroup(

@@ -37,14 +37,15 @@ def parameter_option(parameter: "InferenceParameter", *, needed: bool = True) ->
 
     Args:
         parameter: The parameter, as its model describes it.
-        needed: Whether a required parameter must be given here.
+        needed: Whether a required parameter must be given here, and a default applies; otherwise what is not given
+            comes from elsewhere.
     """
     flag = "--" + parameter.name.replace("_", "-")
     kind = str(parameter.type)
     hints = [_range(parameter)] if kind in ("integer", "float") else []
     if parameter.options:
         hints.append(" | ".join(str(choice) for choice in parameter.options))
-    if parameter.default is not None:
+    if parameter.default is not None and needed:
         hints.append(f"default: {parameter.default}")
     if parameter.required and needed:
         hints.append("required")
@@ -89,10 +90,18 @@ class ModelGroup(click.Group):
         """The command of one model."""
         return self._make(name, catalog().get_model_metadata(name))
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Refuse options that stand where the model should: they are a model's own."""
+        if args and args[0].startswith("-") and args[0] not in context.help_option_names:
+            models = ", ".join(self.list_commands(context)) or "none"
+            raise click.UsageError(
+                f"expected a model before its options, as in modelwright {self.name} MODEL {args[0]}; models: {models}",
+                context,
+            )
+        return super().parse_args(context, args)
+
     def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str, click.Command, list[str]]:
         """Find the model, or say which is nearest."""
-        if args[0].startswith("-"):
-            raise click.UsageError(f"expected a model first, got {args[0]!r}", context)
         if args[0] not in catalog().get_all_models_with_errors():
             raise unknown_name("model", args[0], self.list_commands(context))
         return args[0], self.get_command(context, args[0]), args[1:]

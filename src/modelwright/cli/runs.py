@@ -1,11 +1,14 @@
 """`modelwright report`, `compare` and `runs`: what training left behind."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelwright.cli.console import figure, say, show_json, show_table, show_verdict
+from modelwright.cli.console import figure, frame_table, say, show_json, show_table, show_verdict
 from modelwright.cli.forms import catalog, project_folder
+from modelwright.cli.frame_files import check_frame_file, write_frame
 from modelwright.core.errors import ConfigurationError, NotFoundError
 from modelwright.core.names import suggestion
 from modelwright.core.sections import Table, table_from_document
@@ -45,15 +48,21 @@ def find_run(reference: str) -> "RunRecord":
 @click.command()
 @click.argument("model_or_run")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--table", metavar="NAME", help="Show one of the tables kept with the run instead, such as scores.")
+@click.option("--top", type=click.IntRange(1), default=20, help="Rows of the table to show [default: 20].")
+@click.option("--out", metavar="FILE", help="Write the whole table to this file (.csv or .parquet).")
 @click.option("--rebuild", metavar="FILE", help="Write the HTML anew to this file, from what the run stored.")
-def report(model_or_run: str, as_json: bool, rebuild: str | None) -> None:
+def report(model_or_run: str, as_json: bool, table: str | None, top: int, out: str | None, rebuild: str | None) -> None:
     """Show the report of a model's newest complete run, or of the run named."""
-    from pathlib import Path
-
     from modelwright.core.files import write_text
     from modelwright.runs.report import rebuild_report
 
+    if out is not None and table is None:
+        raise ConfigurationError("which table?", field="out", todo="name it, as in --table scores --out scores.csv")
     record = find_run(model_or_run)
+    if table is not None:
+        _show_stored_table(record, table, top=top, out=out, as_json=as_json)
+        return
     if rebuild is not None:
         write_text(Path(rebuild), rebuild_report(record))
         say(f"written: {rebuild}")
@@ -70,6 +79,25 @@ def report(model_or_run: str, as_json: bool, rebuild: str | None) -> None:
         show_verdict(record.verdict)
     click.echo(f"report: {record.report_html}")
     click.echo(f"json:   {record.report_json}")
+    if record.tables:
+        example = f"modelwright report {model_or_run} --table {record.tables[-1]} --out {record.tables[-1]}.csv"
+        click.echo(f"tables: {', '.join(record.tables)}; to keep one: {example}")
+
+
+def _show_stored_table(record: "RunRecord", name: str, *, top: int, out: str | None, as_json: bool) -> None:
+    """A table kept with the run: its first rows on stdout, all of them in a file."""
+    if out is not None:
+        check_frame_file(Path(out))
+    frame = record.table(name)
+    if out is not None:
+        write_frame(frame, Path(out))
+        say(f"{len(frame):,} rows written to {out}")
+    if as_json:
+        show_json({"run_id": record.run_id, "table": name, "rows": frame.head(top).to_dict("records")})
+        return
+    show_table(frame_table(f"{name} of run {record.run_id}", frame, list(frame.columns), limit=top))
+    if len(frame) > top:
+        say(f"the first {top:,} of {len(frame):,} rows; --top shows more, --out writes all")
 
 
 @click.command()
@@ -85,12 +113,31 @@ def compare(run_refs: tuple[str, ...], as_json: bool) -> None:
             "a run is named twice", field="RUN", expected="different runs", got=", ".join(run_refs)
         )
     result = compare_runs(list(records.values()))
+    differing = _differences(records)
     if as_json:
-        show_json(result.as_document())
+        show_json({**result.as_document(), "differences": differing})
         return
     show_table(result.as_table())
-    for warning in result.warnings:
-        say(warning)
+    if differing:
+        click.echo()
+        rows = tuple((name, *values.values()) for name, values in differing.items())
+        show_table(Table("What differs between the runs", ("setting", *records), rows))
+
+
+def _differences(records: Mapping[str, "RunRecord"]) -> dict[str, dict[str, Any]]:
+    """Settings that are not the same in all runs: setting -> run id -> value."""
+    settings = {run_id: dict(_flat(record.manifest.configuration)) for run_id, record in records.items()}
+    names = dict.fromkeys(name for values in settings.values() for name in values)
+    table = {name: {run_id: values.get(name) for run_id, values in settings.items()} for name in names}
+    return {name: values for name, values in table.items() if len({str(value) for value in values.values()}) > 1}
+
+
+def _flat(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        else:
+            yield name, value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 @click.group()
@@ -103,9 +150,15 @@ def runs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_runs(model_id: str | None, as_json: bool) -> None:
     """List runs, newest first; failed, interrupted and damaged ones included."""
-    records = _store().list(model_id)
+    store = _store()
+    if model_id is not None and model_id not in (known := {*store.models(), *catalog().get_all_models_with_errors()}):
+        raise NotFoundError(f"no model is called {model_id!r}", todo=suggestion(model_id, sorted(known)))
+    records = store.list(model_id)
     if as_json:
         show_json({"runs": [_summary(record) for record in records]})
+        return
+    if not records:
+        say(f"no runs in {project_folder().resolve()}; modelwright train MODEL makes the first")
         return
     columns = ("run", "model", "status", "verdict", "seconds", "error")
     rows = tuple(tuple(_summary(record).values()) for record in records)
