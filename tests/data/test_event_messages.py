@@ -72,7 +72,7 @@ def test_counts_that_are_no_counts(
     error = refusal(source, **COUNTED)
     assert isinstance(error, DataError)
     assert (error.what, error.field, error.expected) == (sentence, "count", expected)
-    assert error.todo == 'correct them, or pass on_bad="leave_out" to leave such rows out and have them counted'
+    assert error.todo == "correct them, or leave such rows out and have them counted (on_bad = leave_out)"
 
 
 def test_many_bad_rows_are_listed_briefly_and_the_other_faults_counted() -> None:
@@ -328,3 +328,9 @@ def test_arrays_that_are_no_counts(changes: dict[str, Any], field: str, sentence
     with pytest.raises(DataError) as caught:
         EventCounts.from_arrays(**arguments)
     assert (caught.value.field, caught.value.what) == (field, sentence)
+
+
+def test_times_that_cannot_be_read_point_to_the_option_that_names_their_pattern() -> None:
+    error = refusal(events("01/02/2024", "13/02/2024"), **TIMED)
+    assert error.todo is not None
+    assert error.todo.startswith("name the pattern, such as time_format = %d/%m/%Y, or epoch_s for seconds since 1970;")

@@ -42,7 +42,7 @@ _MEANINGS = {
     ),
     ("sd", "more"): (
         "the counts vary more than the model allows",
-        "Look for a rhythm by hour or weekday, a trend or bursts; a Poisson likelihood may have to give way.",
+        "Look for anomalies, a rhythm by hour or weekday, a trend or bursts; a Poisson likelihood is then too narrow.",
     ),
     ("sd", "less"): (
         "the counts vary less than the model says",

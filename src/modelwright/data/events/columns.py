@@ -23,6 +23,11 @@ _BEFORE_EVERYTHING = -120_000 * DAY
 
 FLAWS: dict[str, tuple[str, str, str]] = {
     "entity_missing": ("entity", "without an entity", "a label in every row"),
+    "entity_unusable": (
+        "entity",
+        "with an entity that holds a null character, which no trace can store",
+        "labels without the character of code 0",
+    ),
     "time_missing": ("time", "without a time", "a time in every row"),
     "time_unreadable": (
         "time",
@@ -82,7 +87,7 @@ def meaning_of(types: Mapping[str, str], zone: Zone, *, time_format: str | None)
         ConfigurationError: for a column whose type cannot mean what it should.
     """
     prepared = [f"{_entity(types['entity'])} AS e", "entity IS NULL AS no_entity"]
-    flaws = ["WHEN e IS NULL THEN 'entity_missing'"]
+    flaws = ["WHEN e IS NULL THEN 'entity_missing'", "WHEN contains(e, chr(0)) THEN 'entity_unusable'"]
     instant = local = count = exposure = label = kind = "NULL"
     if "time" in types:
         clock, aware = _clock(types["time"], time_format)
@@ -259,6 +264,9 @@ def flawed_rows(found: Mapping[str, tuple[int, list[int]]], columns: Mapping[str
     """
     flaw, (rows, first) = next(iter(found.items()))
     role, what, expected = FLAWS[flaw]
+    remedy = "correct them, or leave such rows out and have them counted (on_bad = leave_out)"
+    if flaw == "time_unreadable":
+        remedy = f"name the pattern, such as time_format = %d/%m/%Y, or epoch_s for seconds since 1970; {remedy}"
     listed = ("row " if rows == 1 else "rows ") + listed_rows(first, rows)
     others = [f"{count} {FLAWS[key][1]}" for key, (count, _) in list(found.items())[1:]]
     also = f" (also {', '.join(others)})" if others else ""
@@ -267,5 +275,5 @@ def flawed_rows(found: Mapping[str, tuple[int, list[int]]], columns: Mapping[str
         f"{rows} row{'s' if rows > 1 else ''} of column {column!r} {what}: {listed}{also}",
         field=role,
         expected=expected,
-        todo='correct them, or pass on_bad="leave_out" to leave such rows out and have them counted',
+        todo=remedy,
     )
