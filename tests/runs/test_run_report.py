@@ -80,7 +80,7 @@ def test_the_page_says_what_a_person_needs(run) -> None:
         "It goes up and down.",
         "Configuration draws 50",
         "seed 42",
-        f"modelwright report event_rates --run {run.run_id}",
+        f"modelwright report {run.run_id}",
     ):
         assert expected in page.words, expected
     # The worst finding stands first, so that the eye meets it first.
