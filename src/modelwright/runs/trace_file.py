@@ -40,16 +40,17 @@ def read_trace(path: Path) -> Any:
     Raises:
         StorageError: not a NetCDF file that can be read.
     """
-    import arviz
     import h5netcdf
     import xarray
+
+    from modelwright.bayesian.quiet_arviz import az
 
     try:
         with h5netcdf.File(path, mode="r") as stored:
             names = [str(name) for name in stored.groups]
         groups: dict[str, Any] = {name: xarray.load_dataset(path, group=name, engine="h5netcdf") for name in names}
         attributes = xarray.load_dataset(path, engine="h5netcdf").attrs
-        return arviz.InferenceData(attrs=attributes, **groups)
+        return az.InferenceData(attrs=attributes, **groups)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise StorageError(f"cannot read the trace {path}: {error}", todo="train again") from error
 

@@ -121,11 +121,10 @@ def stacking_weights(pointwise: list[Floats]) -> Floats:
 
 
 def arviz() -> ModuleType:
-    """ArviZ, imported when first needed and without its daily announcement of the next version."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, message=r"\s*ArviZ is undergoing")
-        import arviz
-    return arviz
+    """ArviZ, imported when first needed."""
+    from modelwright.bayesian.quiet_arviz import az
+
+    return az
 
 
 def _relative_efficiency(posterior: xr.Dataset, log_likelihood: xr.DataArray) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
@@ -17,6 +16,7 @@ from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, predictive
 from modelwright.bayesian.inference.requirements import require_engine, require_platform
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import draws_dataset
+from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import named_generator, named_seed

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import modelwright.bayesian.quiet_arviz  # noqa: F401 (before PyMC, which imports ArviZ)
+
+# isort: split
 import numpy as np
 import pymc as pm
 

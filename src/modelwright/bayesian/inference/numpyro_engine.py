@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +29,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from modelwright.bayesian.inference.reporting import ChainsProgress
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import assemble_trace, tree_depth_of
+from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
 

@@ -9,7 +9,9 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import arviz as az
+from modelwright.bayesian.quiet_arviz import az  # before PyMC, which imports ArviZ
+
+# isort: split
 import numpy as np
 import nutpie
 import pymc as pm

@@ -16,8 +16,9 @@ from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.registry import Registry
 
 if TYPE_CHECKING:
-    import arviz as az
     import pymc as pm
+
+    from modelwright.bayesian.quiet_arviz import az
 
 __all__ = ["ENGINES", "NutsSettings", "sample_numpyro_model", "sample_pymc_model"]
 

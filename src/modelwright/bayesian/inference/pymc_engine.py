@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import arviz as az
+from modelwright.bayesian.quiet_arviz import az  # before PyMC, which imports ArviZ
+
+# isort: split
 import numpy as np
 import pymc as pm
 

@@ -7,11 +7,11 @@ trace need not know which engine drew it.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
 from modelwright.bayesian.inference.settings import NutsSettings
+from modelwright.bayesian.quiet_arviz import az
 
 CHAIN = "chain"
 DRAW = "draw"
