@@ -26,6 +26,10 @@ def refused(parameter: InferenceParameter, value: object) -> str:
     ("parameter", "given", "taken"),
     [
         (HORIZON, 14, 14),
+        (HORIZON, 1, 1),
+        (HORIZON, 10_000, 10_000),
+        (INTERVAL, 0.01, 0.01),
+        (INTERVAL, 0.999, 0.999),
         (HORIZON, 4348.0, 4348),
         (HORIZON, "4348", 4348),
         (HORIZON, " 12 ", 12),

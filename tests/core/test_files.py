@@ -3,6 +3,8 @@
 import errno
 import json
 import math
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,30 @@ def test_a_failed_write_leaves_the_old_content_and_no_partial_file(tmp_path: Pat
         write_through(path, fails_half_way)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_who_reads_while_a_file_is_replaced_sees_all_of_the_old_one(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "a.txt", b"old")
+    with path.open("rb") as reader:
+        write_bytes(path, b"new content")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new content"
+
+
+def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bytes(tmp_path / "a.txt", b"old")
+    synced: list[tuple[bool, bytes]] = []
+    sync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), path.read_bytes()))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_bytes(path, b"new")
+    assert synced == [(False, b"old"), (True, b"new")]
 
 
 def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:

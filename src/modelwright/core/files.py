@@ -119,11 +119,6 @@ def json_text(document: Any, *, sort_keys: bool = True) -> str:
     return json.dumps(_strict(document), indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_json(path: Path, document: Any) -> Path:
-    """Write a JSON document atomically; see `json_text`."""
-    return write_text(path, json_text(document))
-
-
 def _strict(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _strict(entry) for key, entry in value.items()}
