@@ -133,3 +133,12 @@ def test_weights_of_equal_ratios_are_equal_and_of_too_few_draws_unreliable() -> 
 def test_the_limit_of_k_hat_grows_with_the_draws() -> None:
     assert k_hat_limit(100) == pytest.approx(0.5)
     assert k_hat_limit(10**6) == 0.7
+    assert k_hat_limit(1) == k_hat_limit(2) < 0.0
+
+
+def test_ratios_of_any_size_give_weights_that_sum_to_one() -> None:
+    spread = np.random.default_rng(3).normal(size=(1, 400))
+    for size in (1e3, 1e5, 1e8):
+        weights, k_hat = smoothed_weights(size * spread)
+        assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+        assert k_hat[0] > 10.0

@@ -20,7 +20,8 @@ def k_hat_limit(draws: int) -> float:
         >>> round(k_hat_limit(400), 3), k_hat_limit(4000)
         (0.616, 0.7)
     """
-    return min(1.0 - 1.0 / float(np.log10(draws)), 0.7)
+    # One draw has no spread to speak of: its limit is that of two, which no k-hat of so few draws comes below.
+    return min(1.0 - 1.0 / float(np.log10(max(draws, 2))), 0.7)
 
 
 def smoothed_weights(log_ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +54,8 @@ def smoothed_weights(log_ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         varied = excess[:, -1] > 1e-10  # otherwise every ratio is the same, and there is nothing to smooth
         shape, scale = _fit_generalized_pareto(np.maximum(excess[varied], 1e-300))
         quantile = (np.arange(tail) + 0.5) / tail
-        expected = scale[:, None] * np.expm1(-shape[:, None] * np.log1p(-quantile)) / shape[:, None]
+        with np.errstate(over="ignore"):  # of an enormous k-hat: infinite quantiles end at the largest weight, below
+            expected = scale[:, None] * np.expm1(-shape[:, None] * np.log1p(-quantile)) / shape[:, None]
         smoothed = np.log(expected + np.exp(cutoff[varied]))
         log_weights[here[varied], largest[varied]] = np.minimum(smoothed, 0.0)
         k_hat[varied] = shape
