@@ -137,6 +137,15 @@ def test_known_entities_are_averaged_over_their_posterior() -> None:
     assert found["expected"][1] == pytest.approx(mean.mean(), rel=1e-12)
 
 
+@pytest.mark.parametrize("count", [45, 80, 700])
+def test_a_far_tail_keeps_its_digits(count: int) -> None:
+    found = score_new_windows(trace_of(("a",), np.array([2.0])), pd.DataFrame({"entity": ["a"], "count": [count]}))
+    truth = stats.nbinom(PHI, PHI / (PHI + 2.0))
+    assert found["tail_probability"][0] == pytest.approx(truth.sf(count - 1), rel=1e-9)
+    assert found["tail_probability"][0] < 1e-7
+    assert found["lower_tail_probability"][0] == pytest.approx(1.0, abs=1e-12)
+
+
 def test_strangers_are_predicted_from_the_population_each_window_on_its_own() -> None:
     trace = trace_of(("a",), np.array([2.0]))
     new = pd.DataFrame(
@@ -200,6 +209,14 @@ def test_ranking_puts_ties_in_the_order_of_the_table() -> None:
     assert rank_windows(table, direction="low")["entity"].tolist() == ["d", "a", "c", "b"]
 
 
+def test_a_long_run_of_ties_keeps_the_order_of_the_table() -> None:
+    score = np.tile([1.0, 2.0, 3.0], 400)
+    table = pd.DataFrame(
+        {"row": np.arange(1200), "score": score, "tail_probability": 1.0, "lower_tail_probability": 1.0}
+    )
+    assert rank_windows(table)["row"].tolist() == sorted(range(1200), key=lambda row: -score[row])
+
+
 def test_tails_below_the_smallest_double_still_rank_by_their_density() -> None:
     table = pd.DataFrame(
         {"score": [900.0, 800.0, 10.0], "tail_probability": [0.0, 0.0, 1e-4], "lower_tail_probability": 1.0}
@@ -240,12 +257,21 @@ def test_what_is_wrong_is_named(call, error, message) -> None:
     assert not isinstance(refusal.value, NotFoundError)
 
 
-def test_other_counts_than_those_of_training_are_refused() -> None:
+@pytest.mark.parametrize("differs", ["count", "exposure", "entity"])
+def test_other_windows_than_those_of_training_are_refused(differs: str) -> None:
     data = counts()
-    trace = trace_of(data.entities, np.ones(5))
-    trace.add_groups({"observed_data": xr.Dataset({"y": ("obs", data.count + 1)})})
-    with pytest.raises(DataError, match="not the windows the model was trained on"):
-        score_training_windows(trace, data)
+    stored = {"count": data.count, "exposure": data.exposure, "entity": data.entity_idx}
+    same = {name: ("obs", np.array(values)) for name, values in stored.items()}
+    other = same | {differs: ("obs", np.array(stored[differs])[::-1] + (differs != "entity"))}
+    for columns, refused in ((same, False), (other, True)):
+        trace = trace_of(data.entities, np.ones(5))
+        constant = {"exposure": columns["exposure"], "entity_idx": columns["entity"]}
+        trace.add_groups({"observed_data": xr.Dataset({"y": columns["count"]}), "constant_data": xr.Dataset(constant)})
+        if refused:
+            with pytest.raises(DataError, match=f"not the windows the model was trained on: they differ in {differs};"):
+                score_training_windows(trace, data)
+        else:
+            assert len(score_training_windows(trace, data, draws=25)) == data.n_obs
 
 
 @pytest.mark.slow

@@ -113,6 +113,31 @@ def test_poisson_windows_follow_the_conjugate_closed_form(shape: float, rate: fl
         assert found[y, e] == pytest.approx(truth, abs=1e-9 + 1e-14 * sum(count))
 
 
+@pytest.mark.parametrize("shape", [1e-3, 0.01, 0.3])
+@pytest.mark.parametrize("count", [[3, 0, 0], [1, 0], [0, 0, 0, 0, 0, 2, 0]])
+def test_rare_events_leave_a_rate_spread_over_many_orders_of_magnitude(shape: float, count: list[int]) -> None:
+    found = log_density_by_window(population_of(shape, 0.5, np.inf), entity_of(count, [1.0] * len(count)))
+    for y in set(count):
+        a, b = shape + sum(count) - y, 0.5 + len(count) - 1
+        assert found[float(y), 1.0] == pytest.approx(float(negative_binomial_logpmf(y, a / b, a)), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("count", "exposure"),
+    [
+        ([1, 2, 3, 4, 5, 3000], [1.0] * 5 + [1000.0]),  # without the long window much less is known
+        ([4, 5, 6, 7, 5000, 400], [1.0] * 4 + [1000.0, 1.0]),  # the burst is not the largest count
+        ([90, 95, 100, 105, 110, 0], [1.0] * 5 + [20.0]),  # a long silence
+    ],
+    ids=["long window", "burst", "silence"],
+)
+def test_one_grid_serves_every_window_that_is_left_out(count: list[int], exposure: list[float]) -> None:
+    found = log_density_by_window(population_of(2.0, 0.5, np.inf), entity_of(count, exposure))
+    for y, e in zip(count, exposure, strict=True):
+        a, b = 2.0 + sum(count) - y, 0.5 + sum(exposure) - e
+        assert found[float(y), e] == pytest.approx(float(negative_binomial_logpmf(y, a * e / b, a)), abs=1e-9)
+
+
 @pytest.mark.parametrize("concentration", [1e10, 1e13])
 def test_huge_concentrations_approach_the_poisson_answer(concentration: float) -> None:
     entity = entity_of([3, 40, 5], [1.0, 2.0, 0.5])

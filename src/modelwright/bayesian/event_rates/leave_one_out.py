@@ -106,25 +106,12 @@ def _influential(population: Population, everything: Windows, entity: EntityWind
     """The windows whose absence moves or widens the rate's distribution most: a grid for these serves all."""
     if len(entity.count) <= 4:
         return np.arange(len(entity.count))
-    inverse = float(np.median(population.inverse_concentration))
-    rate = (entity.count * entity.times).sum() / (entity.exposure * entity.times).sum()
-    typical = Population(
-        *(np.median(part, keepdims=True) for part in (population.shape, population.rate)), np.array([inverse])
+    shape, rate, inverse = (
+        float(np.median(part)) for part in (population.shape, population.rate, population.inverse_concentration)
     )
-    rate = float(
-        (typical.shape[0] + everything.total.sum()) / (typical.rate[0] + (entity.exposure * entity.times).sum())
-    )
-    mean = rate * entity.exposure
-    pull = (entity.count - mean) / (1.0 + mean * inverse)
-    information = (entity.count * inverse + 1.0) * mean / (1.0 + mean * inverse) ** 2
-    ends = [
-        np.argmax(pull),
-        np.argmin(pull),
-        np.argmax(information),
-        np.argmax(entity.exposure),
-        np.argmax(entity.count),
-    ]
-    return np.unique(ends)
+    mean = (shape + everything.total.sum()) / (rate + (entity.exposure * entity.times).sum()) * entity.exposure
+    pull = (entity.count - mean) / (1.0 + mean * inverse)  # how far the window draws log rate up or down
+    return np.unique([np.argmax(pull), np.argmin(pull), np.argmax(entity.exposure), np.argmax(entity.count)])
 
 
 def _from_shared_grid(
