@@ -22,7 +22,7 @@ from modelwright.bayesian.event_rates.leave_one_out import (
     every_second_point,
     leave_one_out,
 )
-from modelwright.bayesian.event_rates.names import Y
+from modelwright.bayesian.event_rates.names import ENTITY_IDX, EXPOSURE, Y
 from modelwright.bayesian.event_rates.pareto_smoothing import smoothed_weights
 from modelwright.bayesian.event_rates.posterior_draws import (
     check_draws,
@@ -143,7 +143,7 @@ def score_new_windows(
             label, kind as they are there).
         interval: Probability of the equal-tailed predictive interval.
         draws: Posterior draws to average over, taken evenly from the trace; at least 25.
-        progress: Told how many entities are done.
+        progress: Told how many groups of windows of one entity and exposure are done.
 
     Returns:
         One row per observation, columns as in `score_training_windows` without `k_hat`; `known_entity` says whether the
@@ -181,7 +181,7 @@ def score_new_windows(
                 score = np.log(len(population)) - log_integral(part.log_density)
                 _spread(columns, np.array([k]), rows, where, found, score)
         if done % 32 == 0 or done == len(starts) - 1:
-            progress(ProgressEvent("score", done + 1, len(starts), "entities"))
+            progress(ProgressEvent("score", done + 1, len(starts), "groups"))
     return _table(counts, columns, position >= 0, probability)
 
 
@@ -308,20 +308,34 @@ def _as_counts(data: EventCounts | pd.DataFrame) -> EventCounts:
 
 
 def _check_same_data(trace: Any, data: EventCounts) -> None:
-    """Refuse to leave windows out of a trace that they were never in."""
-    known = set(entity_labels(trace))
+    """Refuse to leave windows out of a trace that they were never in: other entities, counts or exposures."""
+    labels = np.array(entity_labels(trace), dtype=object)
+    known = set(labels.tolist())
     strangers = [label for label in data.entities if label not in known]
-    observed = getattr(trace, "observed_data", None)
-    count = None if observed is None or Y not in observed else np.asarray(observed[Y].values)
-    same = count is None or (len(count) == data.n_obs and np.array_equal(count, data.count))
-    if strangers or len(known) != data.n_entities or not same:
+    entities = np.array(data.entities, dtype=object)[data.entity_idx]
+    differs = {
+        "count": _differs(trace, "observed_data", Y, data.count),
+        "exposure": _differs(trace, "constant_data", EXPOSURE, data.exposure),
+        "entity": bool(strangers)
+        or len(known) != data.n_entities
+        or _differs(trace, "constant_data", ENTITY_IDX, entities, labels),
+    }
+    if any(differs.values()):
         detail = f", such as {strangers[0]!r}" if strangers else ""
+        columns = " and ".join(name for name, different in differs.items() if different)
         raise DataError(
-            f"these are not the windows the model was trained on{detail}",
+            f"these are not the windows the model was trained on{detail}: they differ in {columns}",
             field="data",
-            expected=f"the {data.n_entities if count is None else len(count)} training windows"
-            if strangers
-            else "the training data",
+            expected=f"the training windows of {len(known)} entities",
             got=f"{data.n_obs} windows of {data.n_entities} entities",
             todo="score other windows with score_new_windows",
         )
+
+
+def _differs(trace: Any, group: str, name: str, mine: np.ndarray, labels: np.ndarray | None = None) -> bool:
+    """Whether a trace holds other values than `mine` (as positions among `labels`, where given); not if it holds none."""
+    stored = getattr(trace, group, None)
+    if stored is None or name not in stored:
+        return False
+    values = np.asarray(stored[name].values)
+    return not np.array_equal(values if labels is None else labels[values], mine)
