@@ -29,7 +29,12 @@ def test_the_python_example_of_the_readme_runs(project: Path, capsys: pytest.Cap
     write_security_log(simulate_security_log(n_users=30, n_days=6, seed=1), project / "logins.csv")
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     exec(compile(code.replace("n_samples=1000", "n_samples=100, n_tune=100"), "README.md", "exec"), {})
-    assert "user_0001" in capsys.readouterr().out
+    verdict, heading, *rows = capsys.readouterr().out.splitlines()
+    assert verdict.split(":")[0] in ("good", "warning", "problem")
+    assert heading.split() == ["entity", "window", "count", "expected", "score"]
+    scores = [float(row.split()[-1]) for row in rows]
+    assert len(scores) == 5
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_every_command_in_the_readme_exists() -> None:
