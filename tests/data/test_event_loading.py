@@ -300,6 +300,13 @@ def test_a_parquet_file_may_hold_nested_columns_but_not_two_of_one_name(tmp_path
         load_events(tmp_path / "twice.parquet", entity="who", count="n")
 
 
+def test_a_label_that_no_trace_can_store_is_refused_before_training() -> None:
+    frame = pd.DataFrame({"who": ["a", "b\x00c", "d"], "n": [1, 2, 3]})
+    with pytest.raises(DataError, match="1 row of column 'who' with an entity that holds a null character"):
+        load_events(frame, entity="who", count="n")
+    assert load_events(frame, entity="who", count="n", on_bad="leave_out").entities == ("a", "d")
+
+
 @pytest.mark.parametrize("dtype", ["float64", "object"])
 def test_whole_numbers_are_the_same_entities_when_their_column_has_become_fractions(dtype: str) -> None:
     frame = pd.DataFrame({"who": pd.Series([7.0, -8.0, None, 2.5, 1e300, -0.0], dtype=dtype), "n": 1})
