@@ -101,3 +101,19 @@ def test_the_advice_to_raise_the_tree_depth_can_be_followed(today: Path) -> None
     trace = record.trace()
     assert trace.posterior.attrs["max_tree_depth"] == 6
     assert int(trace.sample_stats["n_steps"].max()) <= 2**6 - 1
+
+
+def test_runs_compare_whether_or_not_attacks_were_known_but_not_on_other_windows(
+    today: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = RunStore(today).get("latest").run_id
+    words = [word for word in TRAIN if word not in {"--label", "attack", "--kind", "kind"}]
+    assert main([*words, *SHORT]) == 0
+    second = RunStore(today).get("latest").run_id
+    capsys.readouterr()
+    assert main(["compare", first, second, "--json"]) == 0
+    assert {row["name"] for row in json.loads(capsys.readouterr().out)["rows"]} == {first, second}
+    assert main([*words, *SHORT, "--edge-windows", "whole"]) == 0
+    third = RunStore(today).get("latest").run_id
+    assert main(["compare", first, third]) == 3
+    assert "were trained on different data" in capsys.readouterr().err

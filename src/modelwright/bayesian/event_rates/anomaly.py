@@ -333,7 +333,7 @@ def _check_same_data(trace: Any, data: EventCounts) -> None:
 
 
 def _differs(trace: Any, group: str, name: str, mine: np.ndarray, labels: np.ndarray | None = None) -> bool:
-    """Whether a trace holds other values than `mine` (as positions among `labels`, where given); not if it holds none."""
+    """Whether a trace holds other values than `mine`, as positions among `labels` where given; not if it holds none."""
     stored = getattr(trace, group, None)
     if stored is None or name not in stored:
         return False
