@@ -1,6 +1,7 @@
 """Fixtures for every test: the shared data folder, a project folder of one's own, strict numerics."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,11 @@ from hypothesis import HealthCheck, settings
 # Shared machines stall: a deadline per example would fail for reasons that are not the code's.
 settings.register_profile("modelwright", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("modelwright")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start would inherit that: a
+# training that a test interrupts would then wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
