@@ -67,6 +67,20 @@ def test_a_report_is_found_by_model_and_by_the_beginning_of_a_run(
     assert by_model == by_run
 
 
+def test_a_report_whose_html_is_gone_is_not_pointed_to(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = answer(capsys, "runs", "list")["runs"][-1]["run_id"]
+    (html,) = here.rglob(f"reports/{run}.html")
+    content = html.read_text()
+    html.unlink()
+    assert main(["report", run]) == 0
+    shown = capsys.readouterr()
+    assert str(html) not in shown.out
+    assert f"modelwright report {run} --rebuild FILE" in shown.err
+    assert main(["report", run, "--rebuild", str(html)]) == 0
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    html.write_text(content)
+
+
 def test_a_prediction_has_a_row_per_window_and_holds_its_interval(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +176,8 @@ def test_a_log_of_raw_events_becomes_counts_scores_and_silence(
     words = ["train", "event_rates", "--data", "logins.csv", "--entity", "user", "--time", "timestamp"]
     document = answer(capsys, *words, "--window", "1D", *SHORT)
     assert document["metrics"]["n_entities"] == 40
+    ahead = answer(capsys, "predict", "event_rates", "--entity", "user_0001", "--horizon", "2")["predictions"]
+    assert [row["window"] for row in ahead] == ["2024-03-14", "2024-03-15"]
     Path("today.csv").write_text("timestamp,user\n2024-04-20T10:00:00,user_0001\n2024-04-20T23:00:00,user_0002\n")
     scored = answer(capsys, "score", "event_rates", "--data", "today.csv", "--silent", "--top", "100")["scores"]
     assert len(scored) == 40

@@ -79,7 +79,7 @@ def _scalar_text(value: Any) -> str | None:
         return None
     if isinstance(value, bytes | list | tuple | dict | set | np.ndarray):
         raise TypeError(f"a value is a {type(value).__name__}")
-    if isinstance(value, float | np.floating) and abs(value) <= 2**53 and float(value).is_integer():
+    if isinstance(value, float | np.floating) and abs(float(value)) <= 2**53 and float(value).is_integer():
         # 1.0 among whole numbers is the whole number 1.
         return str(int(value))
     return str(value)

@@ -14,6 +14,7 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
 from modelwright.data.events import EventCounts, load_events
+from modelwright.data.events.coming import coming_windows_of
 from modelwright.runs.record import RunRecord
 
 _SHOWN = (
@@ -74,13 +75,20 @@ class EventRates(BaseBayesianModel):
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
-        return forecast(
+        answer = forecast(
             run.trace(),
             params["entity"],
             horizon=params["horizon"],
             interval=params["interval"],
             exposure=params["exposure"],
         )
+        names = coming_windows_of(dict(run.manifest.data), params["horizon"])
+        if names is not None:
+            answer["predictions"] = [
+                {"window": name, **{key: value for key, value in entry.items() if key != "window"}}
+                for name, entry in zip(names, answer["predictions"], strict=True)
+            ]
+        return answer
 
     def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
         """Surprise of new windows, in nats; entities never seen are scored against the population."""

@@ -1,0 +1,58 @@
+"""The windows that come after those of the data: what a forecast is about."""
+
+import numpy as np
+import pandas as pd
+from pandas.tseries.frequencies import to_offset
+
+from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.data.events.windows import parse_window, window_labels
+from modelwright.data.events.zones import find_zone
+
+
+def coming_windows(last_window: str, window: str, timezone: str | None, horizon: int) -> list[str]:
+    """Labels of the windows that follow, as a person reads them.
+
+    Args:
+        last_window: When the last window of the data begins, ISO 8601, UTC (`EventCounts.describe()["last_window"]`).
+        window: Length of a window as a pandas offset.
+        timezone: IANA name; UTC when None.
+        horizon: How many windows.
+
+    Returns:
+        `horizon` texts.
+
+    Raises:
+        DataError: the windows leave the years that can be counted.
+
+    Example:
+        >>> coming_windows("2024-01-31T00:00:00Z", "1D", None, 2)
+        ['2024-02-01', '2024-02-02']
+        >>> coming_windows("2024-01-01T00:00:00Z", "MS", None, 2)
+        ['2024-02-01', '2024-03-01']
+    """
+    zone = find_zone(timezone)
+    grid = parse_window(window, zone)
+    instant = np.array([np.datetime64(last_window.removesuffix("Z"), "us").astype(np.int64)], dtype=np.int64)
+    bucket = int(grid.bucket_of(instant)[0])
+    if grid.sort == "calendar":
+        try:
+            end = pd.Timestamp(last_window.removesuffix("Z")) + (horizon + 2) * to_offset(window)
+        except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
+            raise DataError("the windows ahead leave the years that can be counted", field="horizon") from error
+        grid = grid.covering(bucket, int(end.to_numpy().astype("datetime64[D]").astype(np.int64)))
+    first = int(grid.index_of(np.array([bucket], dtype=np.int64))[0]) + 1
+    return [str(text) for text in window_labels(grid.start(np.arange(first, first + horizon, dtype=np.int64)), zone)]
+
+
+def coming_windows_of(described: dict[str, object], horizon: int) -> list[str] | None:
+    """The same for data as `EventCounts.describe` describes them; None where they have no windows in time.
+
+    Raises:
+        ConfigurationError: the description is not one of event counts.
+    """
+    last, window, timezone = (described.get(name) for name in ("last_window", "window", "timezone"))
+    if last is None or window is None:
+        return None
+    if not isinstance(last, str) or not isinstance(window, str) or not isinstance(timezone, str | None):
+        raise ConfigurationError("not a description of event counts", field="data", got=described)
+    return coming_windows(last, window, timezone, horizon)
