@@ -77,7 +77,10 @@ def report(model_or_run: str, as_json: bool, table: str | None, top: int, out: s
                 click.echo()
     if record.verdict is not None:
         show_verdict(record.verdict)
-    click.echo(f"report: {record.report_html}")
+    if record.report_html.is_file():
+        click.echo(f"report: {record.report_html}")
+    else:
+        say(f"the HTML of this run is missing; to write it anew: modelwright report {record.run_id} --rebuild FILE")
     click.echo(f"json:   {record.report_json}")
     if record.tables:
         example = f"modelwright report {model_or_run} --table {record.tables[-1]} --out {record.tables[-1]}.csv"
