@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import arviz as az
@@ -77,6 +78,16 @@ def test_statistics_have_the_same_names_and_types(sampled) -> None:
     assert (stats["n_steps"] < 2 ** stats["tree_depth"]).all()
     assert not stats["reached_max_tree_depth"].any()
     assert float(az.bfmi(trace).min()) > 0
+
+
+@pytest.mark.parametrize("engine", ["numpyro", "pymc", "nutpie"])
+def test_trajectories_that_are_cut_short_are_told(engine: str) -> None:
+    """Three steps are too few here (above, no trajectory is cut short, and many are longer)."""
+    stats = sample(engine, settings=replace(SETTINGS, draws=80, tune=80, max_tree_depth=2)).sample_stats
+    cut = stats["reached_max_tree_depth"].to_numpy()
+    assert (stats["n_steps"] <= 3).all()
+    assert cut.any()
+    assert (stats["n_steps"].to_numpy()[cut] == 3).all()
 
 
 def test_attributes_say_who_sampled_and_how(sampled) -> None:
