@@ -32,7 +32,7 @@ def catalog() -> "ModelRegistry":
 def parameter_option(parameter: "InferenceParameter", *, needed: bool = True) -> click.Option:
     """A command-line option for one parameter of a model's form.
 
-    The value is taken as text and checked by the parameter itself, so that the command line, the dashboard and Python
+    The value is taken as text and checked by the parameter itself, so that the command line, a form and Python
     refuse the same things in the same words.
 
     Args:
