@@ -140,6 +140,26 @@ def test_small_data_and_few_draws_are_said():
     assert "small: with 20 observations the standard errors are themselves uncertain." in result.warnings
 
 
+def test_so_few_draws_that_nothing_can_be_relied_on_are_said_or_refused():
+    for draws in (1, 2, 6):  # of 4 chains each
+        result = compare_traces({"few": run(draws=draws), "many": run()})
+        row = next(row for row in result.rows if row.name == "few")
+        assert np.isfinite(row.elpd_loo)
+        assert row.k_hat_ok == 0
+    single = run(draws=1)
+    single = xr.DataTree.from_dict(
+        {
+            name: group.to_dataset().isel(chain=slice(1))
+            for name, group in single.children.items()
+            if "chain" in group.dims
+        }
+        | {"observed_data": single["observed_data"].to_dataset()}
+    )
+    with pytest.raises(DataError, match="one draw has no importance weights") as caught:
+        compare_traces({"one": single, "many": run()})
+    assert (caught.value.field, caught.value.expected) == ("draws", "at least 2 draws")
+
+
 def test_runs_on_other_data_are_refused_by_name():
     with pytest.raises(DataError) as caught:
         compare_traces({"monday": run(), "tuesday": run(y=Y[:-1])})

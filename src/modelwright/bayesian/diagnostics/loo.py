@@ -13,6 +13,7 @@ from scipy import optimize
 from modelwright.bayesian.diagnostics.chain_statistics import ess_mean
 from modelwright.bayesian.diagnostics.groups import need_group, need_variable
 from modelwright.bayesian.diagnostics.summaries import parameter_blocks
+from modelwright.core.errors import DataError
 
 Floats = NDArray[np.float64]
 
@@ -51,13 +52,20 @@ def psis_loo(trace: Any, *, variable: str | None = None) -> LooEstimate:
         variable: Which variable of the log likelihood; the only one by default.
 
     Raises:
-        DataError: when a group is missing.
+        DataError: when a group is missing, and for a single draw.
 
     Source: Vehtari, Gelman and Gabry (2017), https://arxiv.org/abs/1507.04544.
     """
     group = need_group(trace, "log_likelihood", todo="train again with the log likelihood stored")
     log_likelihood = need_variable(group, variable, group_name="log_likelihood").transpose("chain", "draw", ...)
     posterior = need_group(trace, "posterior", todo="sample the model first")
+    if log_likelihood.sizes["chain"] * log_likelihood.sizes["draw"] < 2:
+        raise DataError(
+            "one draw has no importance weights",
+            field="draws",
+            expected="at least 2 draws",
+            todo="train with more draws",
+        )
     with warnings.catch_warnings():
         # Said by the k-hat counts, observation by observation, instead.
         warnings.filterwarnings("ignore", message="Estimated shape parameter of Pareto", category=UserWarning)
@@ -139,4 +147,5 @@ def _relative_efficiency(posterior: xr.Dataset, log_likelihood: xr.DataArray) ->
         for block in parameter_blocks(variable.transpose("chain", "draw", ...))
     ]
     size = np.concatenate(sizes)
-    return float(size[np.isfinite(size)].mean() / (kept.sizes["chain"] * kept.sizes["draw"])) if size.size else 1.0
+    size = size[np.isfinite(size)]  # of a few draws, or of draws that are all alike, there is none
+    return float(size.mean() / (kept.sizes["chain"] * kept.sizes["draw"])) if size.size else 1.0
