@@ -148,7 +148,7 @@ def test_a_name_from_a_log_does_not_steer_the_terminal(here: Path, capsys: pytes
 def test_runs_on_the_same_data_are_ranked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [run["run_id"] for run in answer(capsys, "runs", "list")["runs"]][-2:]
     document = answer(capsys, "compare", *runs)
-    assert [row["rank"] for row in document["rows"]] == [0, 1]
+    assert [row["rank"] for row in document["rows"]] == [1, 2]
 
 
 def test_a_run_shows_its_manifest_and_that_its_files_are_whole(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

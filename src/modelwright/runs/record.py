@@ -1,6 +1,7 @@
 """A stored run as one reads it: what it was, whether its files are still the ones that were written, and the files."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,9 +102,9 @@ class RunRecord:
         """Whether the run kept a trace."""
         return self.stored is not None and self.paths.trace_name in self.stored.files
 
-    def trace(self) -> Any:
-        """The posterior, loaded into memory as an ArviZ `InferenceData`."""
-        return read_trace(self.file(self.paths.trace_name, what="trace"))
+    def trace(self, groups: Collection[str] | None = None) -> Any:
+        """The trace, loaded into memory as an ArviZ `InferenceData`; `groups` reads only those ("posterior")."""
+        return read_trace(self.file(self.paths.trace_name, what="trace"), groups)
 
     def table(self, name: str) -> Any:
         """A table as a `pandas.DataFrame`."""

@@ -7,7 +7,7 @@ afterwards, and the temporary file thrown away.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,12 @@ def write_trace(path: Path, trace: Any) -> Path:
     return write_through(path, lambda temporary: _write(temporary, trace))
 
 
-def read_trace(path: Path) -> Any:
+def read_trace(path: Path, groups: Collection[str] | None = None) -> Any:
     """Read a trace into memory as an ArviZ `InferenceData`.
+
+    Args:
+        path: The file.
+        groups: Which of its groups to read; None reads all, which may be a hundred times the posterior.
 
     Raises:
         StorageError: not a NetCDF file that can be read.
@@ -48,9 +52,10 @@ def read_trace(path: Path) -> Any:
     try:
         with h5netcdf.File(path, mode="r") as stored:
             names = [str(name) for name in stored.groups]
-        groups: dict[str, Any] = {name: xarray.load_dataset(path, group=name, engine="h5netcdf") for name in names}
+        wanted = [name for name in names if groups is None or name in groups]
+        read: dict[str, Any] = {name: xarray.load_dataset(path, group=name, engine="h5netcdf") for name in wanted}
         attributes = xarray.load_dataset(path, engine="h5netcdf").attrs
-        return az.InferenceData(attrs=attributes, **groups)
+        return az.InferenceData(attrs=attributes, **read)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise StorageError(f"cannot read the trace {path}: {error}", todo="train again") from error
 

@@ -46,7 +46,7 @@ def test_a_single_run_gets_its_own_estimate_close_to_the_exact_one():
     # Monte Carlo: pointwise errors of PSIS are about sd(log density) / sqrt(draws); their sum over 150 observations
     # moves together with the mean of the draws, bounded here by 0.1 nats
     assert row.elpd_loo == pytest.approx(exact_leave_one_out().sum(), abs=0.1)
-    assert (row.rank, row.weight, row.elpd_diff, row.dse, row.k_hat_ok) == (0, 1.0, 0.0, 0.0, 150)
+    assert (row.rank, row.weight, row.elpd_diff, row.dse, row.k_hat_ok) == (1, 1.0, 0.0, 0.0, 150)
     assert row.p_loo == pytest.approx(1.0, abs=0.4)  # one free parameter; its own error is about 0.1
     assert "nothing to compare with" in result.conclusion
     assert result.warnings == ()
@@ -203,5 +203,5 @@ def test_the_result_is_plain_data():
     document = json.loads(json_text(result.as_document()))
     assert [row["name"] for row in document["rows"]] == ["a", "b"]
     table = result.as_table()
-    assert table.rows[0][:2] == ("a", 0)
+    assert table.rows[0][:2] == ("a", 1)
     assert result.conclusion in table.caption

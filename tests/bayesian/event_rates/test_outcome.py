@@ -68,7 +68,7 @@ def test_the_outcome_can_be_stored_as_plain_data(fitted) -> None:
 def test_metrics_agree_with_the_tables(fitted) -> None:
     outcome, data, _ = fitted
     scores, rates = outcome.tables["scores"], outcome.tables["rates"]
-    assert outcome.metrics["elpd_loo"] == pytest.approx(-scores["score"].sum(), rel=1e-12)
+    assert outcome.metrics["elpd_loo_integrated"] == pytest.approx(-scores["score"].sum(), rel=1e-12)
     assert outcome.metrics["pr_auc"] == outcome.metrics["pr_auc_brute_force"] == 1.0
     assert scores["score"].idxmax() == ATTACK
     theta = outcome.trace.posterior["theta"]

@@ -32,7 +32,7 @@ class ComparedRun:
 
     Args:
         name: The run.
-        rank: 0 for the best.
+        rank: 1 for the best.
         elpd_loo: Expected log predictive density of the data, each observation given all others.
         se: Standard error of `elpd_loo`.
         p_loo: Effective number of parameters.
@@ -139,7 +139,7 @@ def compare_traces(traces: Mapping[str, Any], *, variable: str | None = None) ->
     weights = stacking_weights([estimates[name].pointwise for name in ordered])
     rows = tuple(
         _row(name, rank, estimates[name], best, float(weight))
-        for rank, (name, weight) in enumerate(zip(ordered, weights, strict=True))
+        for rank, (name, weight) in enumerate(zip(ordered, weights, strict=True), start=1)
     )
     return ComparisonResult(rows, _warnings(rows), _conclusion(rows))
 

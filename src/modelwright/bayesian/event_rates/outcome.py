@@ -169,8 +169,8 @@ def _metrics(
     for finding in assessment.verdict.findings:
         found[finding.name] = finding.value
     score = scores["score"].to_numpy(float)
-    found["elpd_loo"] = float(-score.sum())
-    found["elpd_loo_se"] = float(np.sqrt(len(score) * score.var()))
+    found["elpd_loo_integrated"] = float(-score.sum())
+    found["elpd_loo_integrated_se"] = float(np.sqrt(len(score) * score.var()))
     found["k_hat_max"] = rounded(float(scores["k_hat"].max()))
     if evaluation is not None:
         found["attacks"] = evaluation["positives"]

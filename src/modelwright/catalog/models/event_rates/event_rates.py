@@ -76,7 +76,7 @@ class EventRates(BaseBayesianModel):
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
         answer = forecast(
-            run.trace(),
+            run.trace(["posterior"]),
             params["entity"],
             horizon=params["horizon"],
             interval=params["interval"],
@@ -104,7 +104,7 @@ class EventRates(BaseBayesianModel):
             merged["edge_windows"] = "whole"
             notes.append("the first and last window are taken as observed entirely; else add --edge-windows partial")
         data = load_events(merged.pop("data"), **merged, purpose="scoring")
-        trace = run.trace()
+        trace = run.trace(["posterior"])
         if data.fingerprint() == run.manifest.data.get("fingerprint"):
             notes.append("these are the windows of the training; the report has their leave-one-out scores")
         known = set(trace.posterior["entity"].values.tolist())
