@@ -18,10 +18,10 @@ import click
 from modelwright import __version__
 from modelwright.core.errors import ModelwrightError, StorageError
 from modelwright.core.files import storage_error
+from modelwright.core.interrupts import EXIT_INTERRUPTED
 from modelwright.core.names import suggestion
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("modelwright.cli.models:models", "List the catalog with training status."),
@@ -172,4 +172,10 @@ def _open_streams() -> None:
 def run() -> None:
     """The console script."""
     _open_streams()
-    sys.exit(main())
+    code = main()
+    if code == EXIT_INTERRUPTED:
+        # Threads of an engine may still be in compiled code, which does not survive the end of the interpreter.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -71,9 +71,9 @@ def report(model_or_run: str, as_json: bool, table: str | None, top: int, out: s
         show_json(document)
         return
     for section in document["sections"]:
-        for table in section["tables"]:
-            if table.get("headline"):
-                show_table(table_from_document(table))
+        for drawn in section["tables"]:
+            if drawn.get("headline"):
+                show_table(table_from_document(drawn))
                 click.echo()
     if record.verdict is not None:
         show_verdict(record.verdict)

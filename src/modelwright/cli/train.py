@@ -7,6 +7,7 @@ import click
 from modelwright.cli.console import figure, progress_on_stderr, show_json, show_table, show_verdict
 from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
 from modelwright.core.errors import UntrustedError
+from modelwright.core.interrupts import interrupts_at_progress
 from modelwright.core.sections import Table, table_from_document
 from modelwright.core.verdict import Grade, Verdict
 
@@ -41,7 +42,7 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
         options = {**settings, **given(metadata.train_params, values), "keep": keep}
         data_options = model.check_data_options(given(metadata.data_params, values))
         model.plan_training(**options)  # a wrong option is refused before the data are read
-        with progress_on_stderr(quiet=quiet or as_json) as progress:
+        with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
             data = model.load_data(**data_options, progress=progress)
             result = model.train(data, **options, data_options=data_options, progress=progress)
         _show(model_id, result, as_json=as_json)

@@ -14,6 +14,7 @@ from typing import Any
 
 from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.core.errors import ModelwrightError
+from modelwright.core.interrupts import interrupts_at_progress
 from modelwright.core.progress import ProgressEvent
 
 MODEL_ID = "template_model"
@@ -37,7 +38,7 @@ def train(options: argparse.Namespace) -> None:
     say(f"   {data.count.size} observations of {len(data.groups)} groups")
 
     # A run records what happens in this block: complete when it ends, failed on an error, interrupted on Ctrl-C.
-    with model.open_run(data, plan, progress=show_progress) as run:
+    with interrupts_at_progress(show_progress) as progress, model.open_run(data, plan, progress=progress) as run:
         say("2. build the model")
         built = model.build(data)
 
