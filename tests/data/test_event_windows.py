@@ -208,3 +208,9 @@ def test_what_is_no_time_zone_is_refused_with_the_nearest(name: str) -> None:
     assert caught.value.field == "timezone"
     if name == "Europe/Berlim":
         assert caught.value.todo == "did you mean 'Europe/Berlin'?"
+
+
+@pytest.mark.parametrize(("older", "newer"), [("1d", "1D"), ("w", "W")])
+def test_an_older_spelling_means_the_same_without_a_warning(older: str, newer: str) -> None:
+    zone = find_zone(None)
+    assert parse_window(older, zone).sort == parse_window(newer, zone).sort

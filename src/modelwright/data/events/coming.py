@@ -2,10 +2,9 @@
 
 import numpy as np
 import pandas as pd
-from pandas.tseries.frequencies import to_offset
 
 from modelwright.core.errors import ConfigurationError, DataError
-from modelwright.data.events.windows import parse_window, window_labels
+from modelwright.data.events.windows import parse_window, read_offset, window_labels
 from modelwright.data.events.zones import find_zone
 
 
@@ -36,7 +35,7 @@ def coming_windows(last_window: str, window: str, timezone: str | None, horizon:
     bucket = int(grid.bucket_of(instant)[0])
     if grid.sort == "calendar":
         try:
-            end = pd.Timestamp(last_window.removesuffix("Z")) + (horizon + 2) * to_offset(window)
+            end = pd.Timestamp(last_window.removesuffix("Z")) + (horizon + 2) * read_offset(window)
         except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
             raise DataError("the windows ahead leave the years that can be counted", field="horizon") from error
         grid = grid.covering(bucket, int(end.to_numpy().astype("datetime64[D]").astype(np.int64)))

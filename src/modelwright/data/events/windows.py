@@ -14,6 +14,7 @@ Only integer arithmetic happens per event: an event's *bucket* is its elapsed wi
 turned into windows afterwards.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -119,7 +120,7 @@ def parse_window(window: object, zone: Zone) -> WindowGrid:
     if not isinstance(window, str) or not window.strip():
         raise _not_a_window(window, "an offset is a short text")
     try:
-        offset = to_offset(window.strip())
+        offset = read_offset(window.strip())
     except (ValueError, OverflowError) as error:
         raise _not_a_window(window, _hint(str(error))) from error
     if offset is None or offset.n < 1:
@@ -134,6 +135,15 @@ def parse_window(window: object, zone: Zone) -> WindowGrid:
     if isinstance(offset, pd.offsets.BusinessHour):
         raise _not_a_window(window, "hours of business leave gaps between windows; use B or 1h")
     return WindowGrid(window.strip(), zone, "calendar", offset.n, none)
+
+
+def read_offset(text: str) -> pd.offsets.BaseOffset:
+    """What pandas reads in a text, older spellings ("1d", "w") without a warning: they mean the same to a person."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        offset: pd.offsets.BaseOffset = to_offset(text)
+        return offset
 
 
 def _not_a_window(window: object, hint: str) -> ConfigurationError:
@@ -157,7 +167,7 @@ def _hint(message: str) -> str:
 
 def _calendar_edges(text: str, first_day: int, last_day: int) -> Int64:
     """First days of the windows of a calendar offset around a range of days, counted from 1970 whatever the range."""
-    offset = to_offset(text)
+    offset = read_offset(text)
     margin = 400 * offset.n + 10
     low, high = _day(1680), _day(2260)
     before = pd.Timestamp(np.datetime64(max(first_day - margin, low), "D"))
