@@ -12,11 +12,12 @@ from modelwright.bayesian.event_rates import figures
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.fit import fit_event_rates
 from modelwright.bayesian.event_rates.outcome import event_rates_outcome, k_hat_finding
+from modelwright.bayesian.event_rates.report_sections import data_section
 from modelwright.core.files import json_text
 from modelwright.core.progress import ProgressEvent
 from modelwright.core.sections import TrainingOutcome, section_document
 from modelwright.core.verdict import Grade
-from modelwright.data.events import EventCounts
+from modelwright.data.events import EventCounts, load_events
 
 ATTACK = 17
 
@@ -175,3 +176,12 @@ def test_a_k_hat_that_could_not_be_fitted_is_told_without_a_number() -> None:
     finding = k_hat_finding(table)
     assert finding.value is None
     assert "k-hat infinite" in finding.sentence
+
+
+def test_a_log_that_begins_within_a_window_is_said_to_be_partly_observed():
+    times = pd.to_datetime(["2024-01-01 12:00:00", "2024-01-02 10:00:00", "2024-01-03 05:59:59"])
+    log = pd.DataFrame({"user": ["a", "b", "a"], "at": times})
+    options = {"entity": "user", "time": "at", "window": "1D"}
+    (_, said) = data_section(load_events(log, **options)).text
+    assert "the first window was observed to 50% and the last window was observed to 25%" in said
+    assert len(data_section(load_events(log, **options, edge_windows="whole")).text) == 1

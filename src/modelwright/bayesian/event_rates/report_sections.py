@@ -52,7 +52,22 @@ def data_section(data: EventCounts) -> Section:
     else:
         left = "Nothing was left out."
     text = f"{facts['events']:,} events of {facts['n_entities']:,} entities in {facts['n_obs']:,} windows. {left}"
-    return Section("Data", (text,), tuple(tables))
+    return Section("Data", (text, *_partly_observed(data)), tuple(tables))
+
+
+def _partly_observed(data: EventCounts) -> tuple[str, ...]:
+    """What a log's first and last window were taken for, since nothing in a log says when its keeping began."""
+    if data.window_start is None or "exposure" in data.source.get("columns", {}):
+        return ()
+    ends = (("first", data.window_start.min()), ("last", data.window_start.max()))
+    shares = {name: float(data.exposure[data.window_start == start].min()) for name, start in ends}
+    said = [f"the {name} window was observed to {share:.0%}" for name, share in shares.items() if share < 1]
+    if not said:
+        return ()
+    return (
+        f"By the first and last event of the log, {' and '.join(said)}, and less is expected in it accordingly. "
+        "A log that holds whole windows should be read so: edge_windows=whole.",
+    )
 
 
 def population_section(trace: Any, assessment: ConvergenceAssessment, config: ModelConfig) -> Section:
