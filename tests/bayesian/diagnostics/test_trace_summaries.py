@@ -94,8 +94,11 @@ def test_progress_counts_every_parameter(draws):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"probability": 1.0}, "probability: not the probability of an interval; expected between 0 and 1, got 1.0"),
-        ({"probability": np.nan}, "probability: not the probability of an interval; expected between 0 and 1, got nan"),
+        ({"probability": 1.0}, "probability: not a probability; expected a number between 0 and 1, got 1.0; try 0.9"),
+        (
+            {"probability": np.nan},
+            "probability: not a probability; expected a number between 0 and 1, got nan; try 0.9",
+        ),
         ({"kind": "hdi"}, "kind: not a kind of interval; expected 'equal_tailed' or 'highest_density', got 'hdi'"),
         ({"names": ["gamma"]}, "names: no such parameter; expected some of mu, got 'gamma'"),
     ],

@@ -8,13 +8,13 @@ import pytest
 from scipy import special, stats
 
 from modelwright.bayesian.event_rates.density import (
-    check_probability,
     lower_tail,
     negative_binomial_logpmf,
     stirling_error,
     upper_tail,
 )
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.probability import check_probability
 
 getcontext().prec = 28
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899")

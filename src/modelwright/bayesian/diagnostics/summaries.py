@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from modelwright.bayesian.diagnostics.chain_statistics import mcse_mean, quantile_of_sorted, rank_statistics
 from modelwright.bayesian.diagnostics.groups import need_group, parameter_label, parameter_labels
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.probability import check_probability
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 
 Floats = NDArray[np.float64]
@@ -190,10 +191,7 @@ def check_interval(probability: float, kind: str) -> None:
     Raises:
         ConfigurationError: naming `probability` or `kind`.
     """
-    if not 0 < probability < 1:
-        raise ConfigurationError(
-            "not the probability of an interval", field="probability", expected="between 0 and 1", got=probability
-        )
+    check_probability(probability, field="probability")
     if kind not in ("equal_tailed", "highest_density"):
         raise ConfigurationError(
             "not a kind of interval", field="kind", expected="'equal_tailed' or 'highest_density'", got=kind

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
-from modelwright.bayesian.event_rates.density import check_probability, negative_binomial_logpmf
+from modelwright.bayesian.event_rates.density import negative_binomial_logpmf
 from modelwright.bayesian.event_rates.leave_one_out import (
     EntityWindows,
     LeftOutWindows,
@@ -33,6 +33,7 @@ from modelwright.bayesian.event_rates.posterior_draws import (
 from modelwright.bayesian.event_rates.rate_integrals import Population, log_integral
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.names import suggestion
+from modelwright.core.probability import check_probability
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.data.events import EventCounts
 

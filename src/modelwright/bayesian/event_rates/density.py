@@ -8,8 +8,6 @@ Poisson density, so one function serves both: an infinite concentration means Po
 import numpy as np
 from scipy import special
 
-from modelwright.core.errors import ConfigurationError
-
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _SERIES_FROM = 16.0
 """Above this the Stirling series above is exact to double precision (its first neglected term is below 2e-18)."""
@@ -138,28 +136,6 @@ def log1p_ratio(mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     mean, inverse = np.asarray(mean, float), np.asarray(inverse, float)
     safe = np.where(inverse > 0, inverse, 1.0)
     return np.where(inverse > 0, np.log1p(mean * inverse) / safe, mean)
-
-
-def check_probability(probability: object, *, field: str = "interval") -> float:
-    """Return the probability of an interval, refusing percentages and the ends.
-
-    Raises:
-        ConfigurationError: unless it is a number strictly between 0 and 1.
-
-    Example:
-        >>> check_probability(90)
-        Traceback (most recent call last):
-        modelwright.core.errors.ConfigurationError: interval: not a probability; expected a number \
-between 0 and 1, got 90; write 0.9 for 90 percent
-    """
-    number = isinstance(probability, int | float | np.number) and not isinstance(probability, bool)
-    if not number or not 0.0 < float(probability) < 1.0:  # type: ignore[arg-type]
-        percent = number and 1.0 < float(probability) < 100.0  # type: ignore[arg-type]
-        todo = f"write {float(probability) / 100:g} for {probability:g} percent" if percent else "try 0.9"  # type: ignore
-        raise ConfigurationError(
-            "not a probability", field=field, expected="a number between 0 and 1", got=probability, todo=todo
-        )
-    return float(probability)  # type: ignore[arg-type]
 
 
 def _excess(t: np.ndarray, one_plus_t: np.ndarray) -> np.ndarray:

@@ -12,12 +12,12 @@ import numpy as np
 from scipy import optimize, special
 
 from modelwright.bayesian.event_rates.count_mixture import Nodes, predict
-from modelwright.bayesian.event_rates.density import check_probability
 from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels, population_draws, rate_draws
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest
+from modelwright.core.probability import check_probability
 
 LARGEST_HORIZON = 366
 """Windows a forecast may reach ahead: arbitrary (a year of days), since the model's rate is constant in time."""

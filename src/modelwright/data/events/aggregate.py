@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from modelwright.core.errors import DataError
-from modelwright.data.events.columns import Meaning, flawed_rows, floor_division, remainder
+from modelwright.data.events.columns import Meaning, floor_division, remainder
 from modelwright.data.events.counts import LARGEST_COUNT, LeftOut
-from modelwright.data.events.flaws import find_flaws, left_out_of
+from modelwright.data.events.flaws import without_flaws
 from modelwright.data.events.sources import Rows, fetch
 from modelwright.data.events.windows import WindowGrid
 from modelwright.data.events.zones import DAY, SECOND, Int64, Zone
@@ -89,17 +89,7 @@ def aggregate_events(rows: Rows, meaning: Meaning, grid: WindowGrid, *, leave_ou
     groups = fetch(rows, query)
     if len(groups["n_rows"]) == 0:
         raise DataError("the table has no rows", field="data", expected="at least one event per entity", got=rows.name)
-    usable = groups["bucket"].is_valid().to_numpy(zero_copy_only=False)
-    n_rows = groups["n_rows"].to_numpy()
-    left_out: tuple[LeftOut, ...] = ()
-    if not usable.all():
-        found = find_flaws(rows, meaning)
-        if not leave_out:
-            raise flawed_rows(found, rows.columns)
-        left_out = left_out_of(found)
-        if not usable.any():
-            raise DataError("no row can be used", field="data", got="; ".join(f"{e.rows} {e.reason}" for e in left_out))
-        groups = {name: values.filter(pa.array(usable)) for name, values in groups.items()}
+    groups, left_out = without_flaws(groups, groups["bucket"].is_valid(), rows, meaning, leave_out=leave_out)
     if weighted and (groups["approximate"].to_numpy() > LARGEST_COUNT).any():
         raise DataError("the counts of one window add up to more than 2**53", field="multiplicity")
     bucket = groups["bucket"].to_numpy().astype(np.int64)
@@ -115,7 +105,7 @@ def aggregate_events(rows: Rows, meaning: Meaning, grid: WindowGrid, *, leave_ou
     resolution = next((u for u in _CLOCK_UNITS if not groups[f"beyond_{u}"].to_numpy().any()), 1)
     first, last = int(groups["first"].to_numpy().min()), int(groups["last"].to_numpy().max())
     observed = (first, _later(last, resolution, grid.zone))
-    return Listed(entities, *listed, observed, int(n_rows[usable].sum()), left_out), covering
+    return Listed(entities, *listed, observed, int(groups["n_rows"].to_numpy().sum()), left_out), covering
 
 
 def _later(instant: int, resolution: int, zone: Zone) -> int:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from modelwright.core.errors import DataError
 from modelwright.data.events.aggregate import numbered
-from modelwright.data.events.columns import Meaning, flawed_rows
+from modelwright.data.events.columns import Meaning
 from modelwright.data.events.counts import LeftOut
-from modelwright.data.events.flaws import find_flaws, left_out_of
+from modelwright.data.events.flaws import without_flaws
 from modelwright.data.events.sources import Rows, fetch
 from modelwright.data.events.windows import WindowGrid
 from modelwright.data.events.zones import Int64
@@ -65,16 +65,7 @@ def read_ready_counts(rows: Rows, meaning: Meaning, *, leave_out: bool) -> Ready
     )
     if len(columns["place"]) == 0:
         raise DataError("the table has no rows", field="data", expected="at least one row per entity", got=rows.name)
-    usable = columns["usable"].to_numpy(zero_copy_only=False)
-    left_out: tuple[LeftOut, ...] = ()
-    if not usable.all():
-        found = find_flaws(rows, meaning)
-        if not leave_out:
-            raise flawed_rows(found, rows.columns)
-        left_out = left_out_of(found)
-        if not usable.any():
-            raise DataError("no row can be used", field="data", got="; ".join(f"{e.rows} {e.reason}" for e in left_out))
-        columns = {name: values.filter(pa.array(usable)) for name, values in columns.items()}
+    columns, left_out = without_flaws(columns, columns["usable"], rows, meaning, leave_out=leave_out)
     entities, codes = numbered(columns["entity"])
     place = columns["place"].to_numpy().astype(np.int64)
     instant = columns["instant"].to_numpy().astype(np.int64) if "instant" in columns else None
