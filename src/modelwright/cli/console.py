@@ -146,6 +146,9 @@ class _Progress:
         if self._quiet:
             return
         now = time.monotonic()
+        if event.note:
+            click.echo("\r\x1b[2K" if self._terminal else "", err=True, nl=False)
+            say(event.note)
         self._started.setdefault(event.stage, now)
         self._open[event.stage] = event
         if event.total and event.done >= event.total:

@@ -15,6 +15,7 @@ class ProgressEvent:
         total: Units in all, or None while unknown.
         unit: What is counted ("draws", "rows", "entities").
         info: Figures worth showing beside the bar, such as {"divergences": 3, "draws_per_second": 812.0}.
+        note: Sentences a person should see before the work goes on, one per line; shown once, not drawn over.
     """
 
     stage: str
@@ -22,6 +23,7 @@ class ProgressEvent:
     total: float | None = None
     unit: str = ""
     info: dict[str, float | int | str] = field(default_factory=dict)
+    note: str = ""
 
 
 ProgressCallback: TypeAlias = Callable[[ProgressEvent], None]
