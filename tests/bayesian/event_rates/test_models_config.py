@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.hyperpriors import Hyperprior
 from modelwright.core.errors import ConfigurationError
 
 
@@ -78,3 +79,79 @@ def test_whatever_comes_is_taken_or_refused_by_name(settings: dict) -> None:
     except ConfigurationError as refusal:
         refused = refusal.field
     assert refused is None or refused in settings
+
+
+def priors(**settings: object) -> dict[str, str]:
+    return {name: str(prior) for name, prior in ModelConfig.create(**settings).hyperpriors().items()}
+
+
+def test_priors_are_those_of_the_numbers_unless_named() -> None:
+    assert priors() == {"mu": "exponential(0.1)", "alpha": "half_normal(2)", "phi": "half_normal(2)"}
+    assert priors(mu_prior_rate=0.5, alpha_prior_sd=3, overdispersion_prior_sd=1e-3) == {
+        "mu": "exponential(0.5)",
+        "alpha": "half_normal(3)",
+        "phi": "half_normal(0.001)",
+    }
+    assert priors(mu_prior="gamma(2,.5)", phi_prior="half_cauchy(1)") == {
+        "mu": "gamma(2, 0.5)",
+        "alpha": "half_normal(2)",
+        "phi": "half_cauchy(1)",
+    }
+
+
+def test_the_classic_pump_priors_can_be_written() -> None:
+    classic = {"likelihood": "poisson", "shape_prior": "exponential(1)", "alpha_prior": "gamma(0.1, 1)"}
+    assert priors(**classic) == {"shape": "exponential(1)", "alpha": "gamma(0.1, 1)"}
+
+
+def test_priors_are_kept_in_one_spelling() -> None:
+    config = ModelConfig.create(mu_prior=" gamma( 2.0,.50 )", alpha_prior=Hyperprior("exponential", (1.0,)))
+    assert (config.mu_prior, config.alpha_prior) == ("gamma(2, 0.5)", "exponential(1)")
+    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+    assert ModelConfig.model_validate(ModelConfig().model_dump()) == ModelConfig()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"mu_prior": "gamma(2, 1)", "mu_prior_rate": 0.2},
+            "mu_prior: mu_prior_rate says another prior; got 'gamma(2, 1)'; leave out mu_prior_rate or mu_prior",
+        ),
+        (
+            {"shape_prior": "exponential(1)", "mu_prior_rate": 0.2},
+            "shape_prior: mu_prior_rate says another prior; got 'exponential(1)'; leave out mu_prior_rate or "
+            "shape_prior",
+        ),
+        (
+            {"alpha_prior": "exponential(1)", "alpha_prior_sd": 1.0},
+            "alpha_prior: alpha_prior_sd says another prior; got 'exponential(1)'; leave out alpha_prior_sd or "
+            "alpha_prior",
+        ),
+        (
+            {"phi_prior": "exponential(1)", "overdispersion_prior_sd": 1.0},
+            "phi_prior: overdispersion_prior_sd says another prior; got 'exponential(1)'; leave out "
+            "overdispersion_prior_sd or phi_prior",
+        ),
+        (
+            {"shape_prior": "exponential(1)", "mu_prior": "gamma(1, 1)"},
+            "shape_prior: mu = shape / alpha follows from it, and has a prior too; got 'exponential(1)'; leave out "
+            "shape_prior or mu_prior",
+        ),
+        (
+            {"shape_prior": "exponential(1)", "parameterization": "mean_scaled"},
+            "shape_prior: in mean_scaled the shape is alpha itself; got 'exponential(1)'; give alpha_prior, or choose "
+            "another parameterization",
+        ),
+        (
+            {"phi_prior": "exponential(1)", "likelihood": "poisson"},
+            "phi_prior: a Poisson likelihood has no phi; got 'exponential(1)'; leave out phi_prior, or choose "
+            "likelihood negative_binomial",
+        ),
+        ({"alpha_prior": "gamma(1)"}, "alpha_prior: gamma takes 2 arguments; expected gamma(shape, rate), got 1"),
+    ],
+)
+def test_priors_that_contradict_or_are_none_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        ModelConfig.create(**settings)
+    assert str(refusal.value) == message

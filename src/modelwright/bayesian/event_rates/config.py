@@ -2,8 +2,19 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from modelwright.bayesian.event_rates.hyperpriors import Hyperprior, parse_hyperprior
+from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest, suggestion
 from modelwright.core.seeds import LARGEST_SEED
@@ -26,13 +37,18 @@ Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 class ModelConfig(BaseModel):
     """The event-rate model and how to sample it.
 
-        mu ~ Exponential(mu_prior_rate)   alpha ~ HalfNormal(alpha_prior_sd)   phi ~ HalfNormal(overdispersion_prior_sd)
+        mu ~ mu_prior   alpha ~ alpha_prior   phi ~ phi_prior
         theta_i ~ Gamma(shape = mu * alpha, rate = alpha)
         y_ij ~ NegativeBinomial(mean = theta_i * exposure_ij, concentration = phi)
 
     so that `theta_i` has mean `mu`, variance `mu / alpha` and coefficient of variation `1 / sqrt(mu * alpha)`, and a
     count has variance `mean + mean**2 / phi`. With `likelihood="poisson"`, `y_ij ~ Poisson(theta_i * exposure_ij)` and
     there is no `phi`: right where an entity has one window, as in the pump data, and nothing could tell of `phi`.
+
+    Priors are texts such as "gamma(0.1, 1)", see `hyperpriors`. Left out they are Exponential(mu_prior_rate),
+    HalfNormal(alpha_prior_sd) and HalfNormal(overdispersion_prior_sd). The classic way to write the population is by
+    its Gamma's own two numbers: `shape_prior` is a prior of `shape = mu * alpha` instead of one of `mu`, and `alpha` is
+    the Gamma's rate already. `hyperpriors()` says which priors hold in the end.
 
     Parameterisations:
         centered: `theta` itself is sampled (its logarithm, by the engines).
@@ -55,13 +71,17 @@ class ModelConfig(BaseModel):
         mu_prior_rate: Rate of the exponential prior on `mu`; 0.1 puts the central 95 % on [0.25, 36.9] events per unit.
         alpha_prior_sd: Scale of the half-normal prior on `alpha`.
         overdispersion_prior_sd: Scale of the half-normal prior on `phi`.
+        mu_prior: Prior of `mu`, instead of `mu_prior_rate`.
+        shape_prior: Prior of `mu * alpha`, instead of one of `mu`; not with "mean_scaled", whose shape is `alpha`.
+        alpha_prior: Prior of `alpha`, instead of `alpha_prior_sd`.
+        phi_prior: Prior of `phi`, instead of `overdispersion_prior_sd`; not with a Poisson likelihood, which has none.
         parameterization: See above.
         likelihood: "negative_binomial" or "poisson".
         max_tree_depth: A trajectory has at most `2**max_tree_depth - 1` steps.
 
     Raises:
-        ConfigurationError: from `create`, naming the field, what was expected and what came. (The constructor itself
-            raises pydantic's ValidationError.)
+        ConfigurationError: from `create`, naming the field, what was expected and what came; also for two fields that
+            contradict each other. (The constructor itself raises pydantic's ValidationError.)
 
     Example:
         >>> ModelConfig.create(n_samples=500).n_samples
@@ -70,7 +90,7 @@ class ModelConfig(BaseModel):
         Traceback (most recent call last):
         modelwright.core.errors.ConfigurationError: n_sample: not a setting of this model; got 500; did you mean \
 'n_samples'? known: n_samples, n_tune, n_chains, target_accept, random_seed, mu_prior_rate, alpha_prior_sd, \
-overdispersion_prior_sd, parameterization, likelihood, max_tree_depth
+overdispersion_prior_sd, mu_prior, shape_prior, alpha_prior, phi_prior, parameterization, likelihood, max_tree_depth
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,9 +103,55 @@ overdispersion_prior_sd, parameterization, likelihood, max_tree_depth
     mu_prior_rate: Real = Field(default=0.1, ge=1e-9, le=1e6)
     alpha_prior_sd: Real = Field(default=2.0, ge=1e-9, le=1e6)
     overdispersion_prior_sd: Real = Field(default=2.0, ge=1e-9, le=1e6)
+    mu_prior: str | None = None
+    shape_prior: str | None = None
+    alpha_prior: str | None = None
+    phi_prior: str | None = None
     parameterization: Parameterization = "centered"
     likelihood: Likelihood = "negative_binomial"
     max_tree_depth: Count = Field(default=10, ge=1, le=20)
+
+    @field_validator("mu_prior", "shape_prior", "alpha_prior", "phi_prior", mode="before")
+    @classmethod
+    def _in_one_spelling(cls, value: Any, info: ValidationInfo) -> str | None:
+        if value is None or isinstance(value, Hyperprior):
+            return None if value is None else str(value)
+        return str(parse_hyperprior(value, field=str(info.field_name)))
+
+    @model_validator(mode="after")
+    def _without_contradiction(self) -> Self:
+        for given, number in _INSTEAD_OF:
+            if getattr(self, given) is not None and getattr(self, number) != type(self).model_fields[number].default:
+                raise _contradiction(given, self, f"{number} says another prior", f"leave out {number} or {given}")
+        if self.shape_prior is not None and self.mu_prior is not None:
+            todo = "leave out shape_prior or mu_prior"
+            raise _contradiction("shape_prior", self, "mu = shape / alpha follows from it, and has a prior too", todo)
+        if self.shape_prior is not None and self.parameterization == "mean_scaled":
+            what = "in mean_scaled the shape is alpha itself"
+            raise _contradiction("shape_prior", self, what, "give alpha_prior, or choose another parameterization")
+        if self.phi_prior is not None and self.likelihood == "poisson":
+            todo = "leave out phi_prior, or choose likelihood negative_binomial"
+            raise _contradiction("phi_prior", self, "a Poisson likelihood has no phi", todo)
+        return self
+
+    def hyperpriors(self) -> dict[str, Hyperprior]:
+        """The priors that hold, in the order "mu" (or "shape", when that is what has one), "alpha", "phi".
+
+        "phi" is absent with a Poisson likelihood. Everything that needs a prior asks here.
+
+        Example:
+            >>> {name: str(prior) for name, prior in ModelConfig(phi_prior="half_cauchy(1)").hyperpriors().items()}
+            {'mu': 'exponential(0.1)', 'alpha': 'half_normal(2)', 'phi': 'half_cauchy(1)'}
+        """
+        found: dict[str, Hyperprior] = {}
+        if self.shape_prior is not None:
+            found[SHAPE] = parse_hyperprior(self.shape_prior, field="shape_prior")
+        else:
+            found[MU] = _chosen("mu_prior", self.mu_prior, "exponential", self.mu_prior_rate)
+        found[ALPHA] = _chosen("alpha_prior", self.alpha_prior, "half_normal", self.alpha_prior_sd)
+        if self.likelihood == "negative_binomial":
+            found[PHI] = _chosen("phi_prior", self.phi_prior, "half_normal", self.overdispersion_prior_sd)
+        return found
 
     @classmethod
     def create(cls, **kwargs: Any) -> Self:
@@ -96,8 +162,27 @@ overdispersion_prior_sd, parameterization, likelihood, max_tree_depth
             raise _refusal(error, cls) from error
 
 
+_INSTEAD_OF = (
+    ("mu_prior", "mu_prior_rate"),
+    ("shape_prior", "mu_prior_rate"),
+    ("alpha_prior", "alpha_prior_sd"),
+    ("phi_prior", "overdispersion_prior_sd"),
+)
+
+
+def _chosen(field: str, text: str | None, default: str, argument: float) -> Hyperprior:
+    return Hyperprior(default, (argument,)) if text is None else parse_hyperprior(text, field=field)
+
+
+def _contradiction(field: str, config: ModelConfig, what: str, todo: str) -> ConfigurationError:
+    return ConfigurationError(what, field=field, got=getattr(config, field), todo=todo)
+
+
 def _refusal(error: ValidationError, config: type[BaseModel]) -> ConfigurationError:
     first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigurationError):
+        return cause
     field = str(first["loc"][0]) if first["loc"] else ""
     got = first.get("input")
     if first["type"] == "extra_forbidden":

@@ -6,6 +6,9 @@ MU = "mu"
 ALPHA = "alpha"
 """Rate of the population's Gamma distribution; larger means that entities are more alike."""
 
+SHAPE = "shape"
+"""Shape of the population's Gamma distribution, mu alpha; sampled instead of `mu` when it is what has a prior."""
+
 PHI = "phi"
 """Concentration of the negative binomial: variance = mean + mean**2 / phi."""
 
