@@ -1,19 +1,19 @@
 """Whether the chains have converged: every parameter is looked at, every statistic graded, every trouble explained.
 
-R-hat, bulk and tail ESS, divergences, tree depth, E-BFMI and non-finite draws are taken together, since no single one
-is enough; the limits stand in `thresholds`, the sentences in `findings`. A statistic that the trace does not hold is
-unknown, never good. `assess_convergence` does the work once; everything else here takes a trace or its result.
+R-hat, bulk and tail ESS, what the sampler says of itself (`sampler_checks`: divergences, tree depth and E-BFMI of NUTS;
+k-hat and acceptance of independent proposals) and non-finite draws are taken together, since no single one is enough;
+the limits stand in `thresholds`, the sentences in `findings`. A statistic that applies and that the trace does not hold
+is unknown, never good. `assess_convergence` does the work once; everything else here takes a trace or its result.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from modelwright.bayesian.diagnostics import findings
-from modelwright.bayesian.diagnostics.chain_statistics import bfmi
 from modelwright.bayesian.diagnostics.groups import find_group, need_group
+from modelwright.bayesian.diagnostics.sampler_checks import NotApplicable, Sampler, check_sampler, sampler_of
 from modelwright.bayesian.diagnostics.summaries import ParameterStatistics, trace_statistics
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.sections import Cell, Picture, Section, Table
@@ -23,8 +23,9 @@ INTERVAL_PROBABILITY = 0.9
 WORST_ROWS = 10
 SCALAR_ROWS = 40
 
-_SATURATION_NAMES = ("reached_max_tree_depth", "reached_max_treedepth", "maxdepth_reached")  # ours, PyMC's, nutpie's
-_NEEDED_TO_CONVERGE = ("r_hat_max", "ess_bulk_min", "ess_tail_min", "divergences")
+NOT_APPLICABLE = "not applicable"
+
+_NEEDED_TO_CONVERGE = ("r_hat_max", "ess_bulk_min", "ess_tail_min")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +35,10 @@ class ConvergenceAssessment:
     Args:
         statistics: One entry per variable of the posterior.
         verdict: One finding per statistic, in a fixed order.
-        worst: Statistic -> the parameter it came from ("theta[user_0042]"), or the chain for E-BFMI.
+        worst: Statistic -> the parameter it came from ("theta[user_0042]"), or the chain for the sampler's own.
         n_chains: Chains. n_draws: Draws per chain.
+        sampler: How the draws were made.
+        not_applicable: Checks that say nothing about draws made so; they are no part of the verdict.
     """
 
     statistics: tuple[ParameterStatistics, ...]
@@ -43,11 +46,17 @@ class ConvergenceAssessment:
     worst: dict[str, str | None]
     n_chains: int
     n_draws: int
+    sampler: Sampler
+    not_applicable: tuple[NotApplicable, ...]
 
     @property
     def converged(self) -> bool:
-        """True when nothing is a problem and R-hat, both ESS and the divergences are known."""
-        known = all(f.grade is not Grade.UNKNOWN for f in self.verdict.findings if f.name in _NEEDED_TO_CONVERGE)
+        """True when nothing is a problem and R-hat, both ESS and the divergences are known.
+
+        For independent proposals their k-hat stands in for the divergences.
+        """
+        needed = {*_NEEDED_TO_CONVERGE, *self.sampler.needed}
+        known = all(f.grade is not Grade.UNKNOWN for f in self.verdict.findings if f.name in needed)
         return known and all(f.grade is not Grade.PROBLEM for f in self.verdict.findings)
 
 
@@ -56,7 +65,8 @@ def assess_convergence(trace: Any, *, progress: ProgressCallback = ignore_progre
 
     Args:
         trace: An ArviZ `InferenceData` (or the `DataTree` of one) with a posterior and, for the sampler's part, a
-            `sample_stats` group with `diverging`, `reached_max_tree_depth` and `energy`.
+            `sample_stats` group with `diverging`, `reached_max_tree_depth` and `energy`; for independent proposals
+            with `acceptance_rate`, and `k_hat` among the attributes of the posterior.
         progress: Called while parameters are summarised.
 
     Raises:
@@ -65,26 +75,22 @@ def assess_convergence(trace: Any, *, progress: ProgressCallback = ignore_progre
     posterior = need_group(trace, "posterior", todo="sample the model first")
     n_chains, n_draws = posterior.sizes["chain"], posterior.sizes["draw"]
     statistics = trace_statistics(trace, probability=INTERVAL_PROBABILITY, progress=progress)
-    sampler = find_group(trace, "sample_stats")
     draws = findings.Draws(n_chains, n_draws)
 
     r_hat, r_hat_at = _extreme(statistics, "r_hat", np.nanmax)
     bulk, bulk_at = _extreme(statistics, "ess_bulk", np.nanmin)
     tail, tail_at = _extreme(statistics, "ess_tail", np.nanmin)
-    divergences = _total(sampler, ("diverging",))
-    saturated = _total(sampler, _SATURATION_NAMES)
-    energy, energy_at = _smallest_bfmi(sampler)
+    sampler = sampler_of(posterior)
+    checks = check_sampler(sampler, find_group(trace, "sample_stats"), draws)
     non_finite, non_finite_at = _non_finite(statistics)
     still = [s.label(int(i)) for s in statistics for i in np.flatnonzero(s.constant)[:3]]
     n_still = sum(int(s.constant.sum()) for s in statistics)
 
     found = [
-        findings.r_hat(r_hat, r_hat_at, draws, troubled=bool(divergences) or (energy is not None and energy < 0.3)),
+        findings.r_hat(r_hat, r_hat_at, draws, troubled=checks.troubled, tuned=not sampler.is_independent),
         findings.effective_size("bulk", bulk, bulk_at, draws),
         findings.effective_size("tail", tail, tail_at, draws),
-        findings.divergences(None if divergences is None else int(divergences), draws),
-        findings.saturation(None if saturated is None else saturated / draws.total, draws),
-        findings.energy(energy, energy_at),
+        *checks.findings,
         findings.non_finite(non_finite, non_finite_at, draws),
     ]
     if n_still:
@@ -93,10 +99,12 @@ def assess_convergence(trace: Any, *, progress: ProgressCallback = ignore_progre
         "r_hat_max": r_hat_at,
         "ess_bulk_min": bulk_at,
         "ess_tail_min": tail_at,
-        "bfmi_min": energy_at,
+        **checks.worst,
         "non_finite": non_finite_at,
     }
-    return ConvergenceAssessment(statistics, Verdict.of(found), worst, n_chains, n_draws)
+    return ConvergenceAssessment(
+        statistics, Verdict.of(found), worst, n_chains, n_draws, sampler, checks.not_applicable
+    )
 
 
 def get_model_diagnostics(trace: Any, *, progress: ProgressCallback = ignore_progress) -> dict[str, Any]:
@@ -104,11 +112,14 @@ def get_model_diagnostics(trace: Any, *, progress: ProgressCallback = ignore_pro
 
     Returns:
         r_hat_max, ess_bulk_min, ess_tail_min, divergences, tree_depth_saturation (share of the draws), bfmi_min and
-        non_finite, each a number or None where it could not be had; `grades` (good, warning, problem or unknown, by the
+        non_finite, each a number or None where it could not be had or does not apply; for independent proposals also
+        proposal_k_hat and acceptance_rate_min; `grades` (good, warning, problem, unknown or "not applicable", by the
         same names); `worst` (the parameter each came from); `advice` (what to do, by the same names, where anything is
-        to be done); `converged`; `verdict` (`Verdict.as_document()`); `chains` and `draws`.
+        to be done); `converged`; `verdict` (`Verdict.as_document()`); `sampler` (engine, method and why that method,
+        as far as the trace says); `chains` and `draws`.
 
     Example:
+        >>> import xarray as xr
         >>> draws = np.random.default_rng(1).normal(size=(4, 500))
         >>> tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"mu": (("chain", "draw"), draws)})})
         >>> found = get_model_diagnostics(tree)
@@ -116,14 +127,20 @@ def get_model_diagnostics(trace: Any, *, progress: ProgressCallback = ignore_pro
         ('good', 'unknown', False)
     """
     assessment = _assessed(trace, progress)
-    listed = assessment.verdict.findings
+    listed, sampler = assessment.verdict.findings, assessment.sampler
+    absent = assessment.not_applicable
     return {
         **{finding.name: finding.value for finding in listed},
-        "grades": {finding.name: str(finding.grade) for finding in listed},
+        **{check.name: None for check in absent},
+        "grades": {
+            **{finding.name: str(finding.grade) for finding in listed},
+            **{check.name: NOT_APPLICABLE for check in absent},
+        },
         "worst": dict(assessment.worst),
         "advice": {finding.name: finding.advice for finding in listed if finding.advice},
         "converged": assessment.converged,
         "verdict": assessment.verdict.as_document(),
+        "sampler": {"engine": sampler.engine, "method": sampler.method, "reason": sampler.reason},
         "chains": assessment.n_chains,
         "draws": assessment.n_draws,
     }
@@ -148,7 +165,8 @@ def convergence_tables(trace: Any, *, progress: ProgressCallback = ignore_progre
         tuple(
             (f.label, rounded(f.value), str(f.grade), f.threshold, f.sentence, f.advice)
             for f in assessment.verdict.findings
-        ),
+        )
+        + tuple((c.label, None, NOT_APPLICABLE, "", c.reason, "") for c in assessment.not_applicable),
         f"{assessment.n_chains} chains of {assessment.n_draws} draws; every parameter was looked at.",
     )
     scalars = [(s, 0) for s in assessment.statistics if s.is_scalar]
@@ -179,7 +197,8 @@ def convergence_section(
     shown = shown_parameters(assessment)
     pictures: tuple[Picture, ...] = (trace_picture(trace, shown), rank_picture(trace, shown)) if shown else ()
     advice = tuple(dict.fromkeys(finding.advice for finding in assessment.verdict.findings if finding.advice))
-    text = (f"Convergence is {assessment.verdict.sentence}.", *advice)
+    how = (assessment.sampler.sentence,) if assessment.sampler.sentence else ()
+    text = (f"Convergence is {assessment.verdict.sentence}.", *how, *advice)
     return Section("Convergence", text, convergence_tables(assessment), pictures)
 
 
@@ -233,23 +252,6 @@ def _extreme(statistics: tuple[ParameterStatistics, ...], name: str, pick: Any) 
         return None, None
     extreme = pick([value for value, _ in worst])
     return next((value, label) for value, label in worst if value == extreme)
-
-
-def _total(sampler: xr.Dataset | None, names: tuple[str, ...]) -> int | None:
-    for name in names:
-        if sampler is not None and name in sampler.data_vars:
-            return int(sampler[name].sum())
-    return None
-
-
-def _smallest_bfmi(sampler: xr.Dataset | None) -> tuple[float | None, str | None]:
-    if sampler is None or "energy" not in sampler.data_vars:
-        return None, None
-    by_chain = bfmi(sampler["energy"].transpose("chain", "draw").values)
-    if not np.isfinite(by_chain).all():  # one chain without usable energies leaves the smallest unknown
-        return None, f"chain {int(np.flatnonzero(~np.isfinite(by_chain))[0])}"
-    chain = int(np.argmin(by_chain))
-    return float(by_chain[chain]), f"chain {chain}"
 
 
 def _non_finite(statistics: tuple[ParameterStatistics, ...]) -> tuple[int, str | None]:

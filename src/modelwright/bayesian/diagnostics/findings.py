@@ -24,8 +24,16 @@ class Draws:
         return self.n_chains * self.n_draws
 
 
-def r_hat(value: float | None, parameter: str | None, draws: Draws, *, troubled: bool) -> Finding:
-    """The finding on the largest R-hat; `troubled` when divergences or energies show a difficult geometry."""
+def r_hat(value: float | None, parameter: str | None, draws: Draws, *, troubled: bool, tuned: bool = True) -> Finding:
+    """The finding on the largest R-hat.
+
+    Args:
+        value: The largest R-hat, None where it could not be had.
+        parameter: Where it was found.
+        draws: How many there are.
+        troubled: Whether divergences or energies show a difficult geometry.
+        tuned: Whether the sampler has a warm-up that could be longer.
+    """
     grade = thresholds.R_HAT.grade(value)
     if value is None:
         sentence, advice = _why_no_ranks("R-hat", parameter, draws, needs_two_chains=True)
@@ -40,8 +48,9 @@ def r_hat(value: float | None, parameter: str | None, draws: Draws, *, troubled:
                 "say much), then sample again with a higher target_accept."
             )
         elif grade is Grade.PROBLEM:
+            first = "Tune longer and take more draws" if tuned else "Take more draws"
             advice = (
-                f"Tune longer and take more draws; if the chains still stay apart on {parameter}, the posterior may "
+                f"{first}; if the chains still stay apart on {parameter}, the posterior may "
                 "have several modes or be nearly flat: put a stronger prior on it or reparameterise."
             )
         else:
@@ -134,6 +143,46 @@ def energy(value: float | None, chain: str | None) -> Finding:
     return Finding("bfmi_min", "smallest E-BFMI", value, grade, thresholds.BFMI.words, sentence, advice)
 
 
+def proposal_k_hat(value: float | None) -> Finding:
+    """The finding on the Pareto shape of the importance weights between the posterior and the proposal."""
+    grade = thresholds.PROPOSAL_K_HAT.grade(value)
+    if value is None or math.isnan(value):
+        value, sentence = None, "how well the proposal covers the posterior is unknown: the trace stores no k-hat"
+        advice = "Store `k_hat` while sampling."
+    elif grade is Grade.GOOD:
+        sentence, advice = f"the proposal covers the posterior: k-hat of the importance weights is {value:.2f}", ""
+    else:
+        shown = f"{value:.2f}" if math.isfinite(value) else "infinite"
+        value = value if math.isfinite(value) else None
+        sentence = f"the proposal misses part of the posterior: k-hat of the importance weights is {shown}"
+        advice = (
+            "Do not rely on these draws: sample with NUTS, or put stronger priors on parameters that the data leave "
+            "open."
+        )
+    label = "k-hat of the proposal"
+    return Finding("proposal_k_hat", label, value, grade, thresholds.PROPOSAL_K_HAT.words, sentence, advice)
+
+
+def acceptance(value: float | None, chain: str | None, draws: Draws) -> Finding:
+    """The finding on the share of independent proposals that were accepted, in the chain where it is smallest."""
+    grade = thresholds.ACCEPTANCE.grade(value)
+    if value is None:
+        where = f" of {chain} are not finite" if chain else " are not stored"
+        sentence, advice = f"acceptance is unknown: the rates{where}", "Store `acceptance_rate` while sampling."
+    elif grade is Grade.GOOD:
+        sentence, advice = f"at least {value:.0%} of the proposals were accepted in every chain", ""
+    else:
+        share = f"{value:.1%}" if value else "none"
+        sentence = f"only {share} of the proposals were accepted in {chain}" if value else f"{chain} never moved"
+        wanted = _round_up(draws.n_draws * thresholds.ACCEPTANCE.good / max(value, 0.01))
+        advice = (
+            f"The posterior is further from the proposal than it should be: take more draws (about {wanted} per "
+            "chain), sample with NUTS, or put stronger priors on parameters that the data leave open."
+        )
+    label = "smallest acceptance rate"
+    return Finding("acceptance_rate_min", label, value, grade, thresholds.ACCEPTANCE.words, sentence, advice)
+
+
 def non_finite(count: int, parameter: str | None, draws: Draws) -> Finding:
     """The finding on draws that are infinite or not a number."""
     grade = thresholds.NON_FINITE.grade(count)
@@ -170,5 +219,5 @@ def _why_no_ranks(what: str, parameter: str | None, draws: Draws, *, needs_two_c
 
 def _round_up(draws: float) -> int:
     """Up to two significant digits, so that nobody reads precision into it."""
-    size = 10 ** max(0, math.floor(math.log10(draws)) - 1)
+    size: int = 10 ** max(0, math.floor(math.log10(draws)) - 1)
     return math.ceil(draws / size) * size

@@ -7,8 +7,14 @@
 | divergent transitions | 0 | 1 to 10 | more than 10 | Betancourt (2017): any one may point at a bias; 10 is arbitrary |
 | draws at the largest tree depth | 0 | up to 5 % | above 5 % | costs efficiency, not validity; 5 % is arbitrary |
 | smallest E-BFMI | from 0.3 | below 0.3 | below 0.2 | Betancourt (2016): 0.2; Stan and ArviZ: 0.3 |
+| k-hat of the proposal | up to 0.7 | | above 0.7 | Vehtari, Simpson, Gelman, Yao and Gabry (2024): 0.7 |
+| smallest acceptance rate | from 0.3 | below 0.3 | 0 | a rate of a leaves about a / (2 - a) of the draws; arbitrary |
 
-Sources: https://arxiv.org/abs/1903.08008, https://arxiv.org/abs/1701.02434, https://arxiv.org/abs/1604.00695.
+The last two are for draws that were proposed independently of each other; divergences, tree depth and energies belong
+to NUTS and do not apply to them (see `sampler_checks`).
+
+Sources: https://arxiv.org/abs/1903.08008, https://arxiv.org/abs/1701.02434, https://arxiv.org/abs/1604.00695,
+https://jmlr.org/papers/v25/19-556.html.
 """
 
 import math
@@ -64,3 +70,12 @@ BFMI = Threshold(
     good=0.3, problem=0.2, larger_is_better=True, good_at_limit=True, words="good from 0.3, problem below 0.2"
 )
 NON_FINITE = Threshold(good=0, problem=0, good_at_limit=True, words="good at 0, problem above 0")
+PROPOSAL_K_HAT = Threshold(good=0.7, problem=0.7, good_at_limit=True, words="good up to 0.7, problem above 0.7")
+ACCEPTANCE = Threshold(
+    good=0.3,
+    problem=0.0,
+    larger_is_better=True,
+    good_at_limit=True,
+    problem_at_limit=True,
+    words="good from 0.3, problem at 0",
+)
