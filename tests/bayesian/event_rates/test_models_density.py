@@ -8,7 +8,9 @@ from numpyro.infer.util import log_density, potential_energy
 from scipy import stats
 from scipy.special import digamma
 
+from modelwright.bayesian.event_rates import names
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.hyperpriors import NAMES
 from modelwright.bayesian.event_rates.numpyro_model import (
     hierarchical_negbinom,
     negative_binomial_log_likelihood,
@@ -16,6 +18,7 @@ from modelwright.bayesian.event_rates.numpyro_model import (
 )
 from modelwright.bayesian.event_rates.observations import Observations, check_observations, compress
 from modelwright.bayesian.event_rates.pymc_model import build_hierarchical_negbinom_model
+from modelwright.bayesian.event_rates.start import starting_point
 from modelwright.core.errors import DataError
 
 PARAMETERIZATIONS = ["centered", "noncentered", "mean_scaled"]
@@ -93,6 +96,81 @@ def test_log_density_agrees_in_both_engines_and_on_paper(parameterization: str, 
         np.testing.assert_allclose(float(plain(pymc_point)), expected, rtol=SAME_FORMULA)
         np.testing.assert_allclose(with_jacobian, expected + sum(z.sum() for z in logs.values()), rtol=SAME_FORMULA)
         np.testing.assert_allclose(float(unconstrained(pymc_point)), with_jacobian, rtol=SAME_FORMULA)
+
+
+OF_THE_OTHERS = {
+    "exponential": ("exponential(0.2)", stats.expon(scale=5.0)),
+    "half_normal": ("half_normal(3)", stats.halfnorm(scale=3.0)),
+    "gamma": ("gamma(0.1, 1)", stats.gamma(0.1)),
+    "log_normal": ("log_normal(1, 0.7)", stats.lognorm(0.7, scale=np.e)),
+    "half_cauchy": ("half_cauchy(2)", stats.halfcauchy(scale=2.0)),
+    "half_student_t": ("half_student_t(4, 2)", stats.t(4.0, scale=2.0)),
+    "inverse_gamma": ("inverse_gamma(3, 2)", stats.invgamma(3.0, scale=2.0)),
+    "uniform": ("uniform(0.001, 90)", stats.uniform(0.001, 89.999)),
+}
+
+
+def test_every_hyperprior_is_compared() -> None:
+    assert set(OF_THE_OTHERS) == set(NAMES)
+
+
+@pytest.mark.parametrize("of_shape", [False, True])
+@pytest.mark.parametrize(("first", "second"), list(zip(NAMES, NAMES[3:] + NAMES[:3], strict=True)))
+def test_named_hyperpriors_are_the_same_in_both_engines_and_on_paper(first: str, second: str, of_shape: bool) -> None:
+    (text, level), (other_text, other) = OF_THE_OTHERS[first], OF_THE_OTHERS[second]
+    folded = np.log(2.0) * ((first == "half_student_t") + (second == "half_student_t"))  # |T| has twice T's density
+    priors = {"shape_prior" if of_shape else "mu_prior": text, "alpha_prior": other_text}
+    config = ModelConfig.create(likelihood="poisson", **priors)
+    data = observations()
+    values = point(ModelConfig(likelihood="poisson"), 1)
+    values["shape" if of_shape else "mu"] = values.pop("mu")
+    alpha = values["alpha"]
+    shape = values["shape"] if of_shape else values["mu"] * alpha
+    expected = (
+        level.logpdf(values["shape" if of_shape else "mu"])
+        + other.logpdf(alpha)
+        + folded
+        + stats.gamma(shape, scale=1 / alpha).logpdf(values["theta"]).sum()
+        + stats.poisson(values["theta"][data.entity_idx] * data.exposure).logpmf(data.y).sum()
+    )
+    with jax.enable_x64(True):
+        args = (compress(data), config)
+        ours, sites = log_density(hierarchical_negbinom, args, {}, values)
+    np.testing.assert_allclose(float(ours), expected, rtol=SAME_FORMULA)
+    np.testing.assert_allclose(float(sites["mu"]["value"]), shape / alpha, rtol=SAME_FORMULA)
+    model = build_hierarchical_negbinom_model(data.y, data.entity_idx, 5, config, exposure=data.exposure)
+    assert {variable.name for variable in model.free_RVs} == set(values)
+    assert [variable.name for variable in model.deterministics] == (["mu"] if of_shape else [])
+    with model:
+        plain = model.compile_logp(jacobian=False, mode="FAST_COMPILE")
+    forward = {
+        variable.name: model.rvs_to_transforms[variable].forward(values[variable.name], *variable.owner.inputs).eval()
+        for variable in model.free_RVs
+    }
+    at = {model.rvs_to_values[variable].name: forward[variable.name] for variable in model.free_RVs}
+    np.testing.assert_allclose(float(plain(at)), expected, rtol=1e-8)  # through the interval's logistic and back
+
+
+@pytest.mark.parametrize("priors", [{}, {"mu_prior": "uniform(5, 90)"}, {"shape_prior": "uniform(0, 0.5)"}])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_the_start_lies_inside_of_bounded_priors(likelihood: str, priors: dict) -> None:
+    config = ModelConfig.create(likelihood=likelihood, **priors)
+    start = starting_point(compress(observations()), config)
+    with jax.enable_x64(True):
+        density, _ = log_density(hierarchical_negbinom, (compress(observations()), config), {}, start.values)
+    assert np.isfinite(float(density))
+    assert set(start.values) == set(start.scales) == {*config.hyperpriors(), names.THETA}
+
+
+def test_the_start_is_the_same_point_whichever_of_mu_and_shape_has_the_prior() -> None:
+    flat = {"mu_prior": "log_normal(0, 100)"}, {"shape_prior": "log_normal(0, 100)"}  # the same but for rounding
+    by_mu, by_shape = (
+        starting_point(compress(observations()), ModelConfig.create(alpha_prior="exponential(1)", **prior)).values
+        for prior in flat
+    )
+    # the simplex search ends within 1e-4 of the logarithms
+    np.testing.assert_allclose(by_shape["shape"], by_mu["mu"] * by_mu["alpha"], rtol=3e-3)
+    np.testing.assert_allclose(by_shape["alpha"], by_mu["alpha"], rtol=3e-3)
 
 
 @pytest.mark.parametrize("phi", [1e-3, 0.7, 30.0, 1e4])

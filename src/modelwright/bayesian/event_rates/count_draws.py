@@ -12,11 +12,14 @@ import numpy as np
 from scipy.special import gammaln
 
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, THETA
+from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE, THETA
 from modelwright.bayesian.event_rates.observations import Observations, group_observations
 
 _NORMAL_FROM = 1e15
 """Above this mean a Poisson count equals its mean to the seventh digit, and numpy would refuse it further up."""
+
+LARGEST_RATE = 1e200
+"""Where a rate drawn from the prior is cut: no such rate has a count that a computer holds."""
 
 _BLOCK = 2_000_000
 
@@ -55,14 +58,13 @@ def draw_prior(config: ModelConfig, n_entities: int, n_draws: int, generator: np
         >>> draw_prior(ModelConfig(), 3, 5, np.random.default_rng(0))["theta"].shape
         (5, 3)
     """
-    mu = generator.exponential(1.0 / config.mu_prior_rate, n_draws)
-    alpha = np.abs(generator.normal(0.0, config.alpha_prior_sd, n_draws))
-    draws = {MU: mu, ALPHA: alpha}
-    if config.likelihood == "negative_binomial":
-        draws[PHI] = np.abs(generator.normal(0.0, config.overdispersion_prior_sd, n_draws))
+    drawn = {name: prior.draw(n_draws, generator) for name, prior in config.hyperpriors().items()}
+    alpha = drawn[ALPHA]
+    mu = drawn[MU] if MU in drawn else drawn[SHAPE] / alpha
     shape, rate = (alpha, alpha / mu) if config.parameterization == "mean_scaled" else (mu * alpha, alpha)
-    draws[THETA] = generator.standard_gamma(shape[:, None], (n_draws, n_entities)) / rate[:, None]
-    return draws
+    theta = generator.standard_gamma(shape[:, None], (n_draws, n_entities)) / rate[:, None]
+    # a heavy tail may draw more than could be multiplied with an exposure
+    return {MU: mu, ALPHA: alpha, **({PHI: drawn[PHI]} if PHI in drawn else {}), THETA: np.minimum(theta, LARGEST_RATE)}
 
 
 def predict_counts(

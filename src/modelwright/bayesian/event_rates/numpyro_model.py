@@ -19,7 +19,8 @@ import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.names import ALPHA, ENTITY, MU, PHI, THETA, THETA_RAW, Y
+from modelwright.bayesian.event_rates.hyperpriors import Hyperprior
+from modelwright.bayesian.event_rates.names import ALPHA, ENTITY, MU, PHI, SHAPE, THETA, THETA_RAW, Y
 from modelwright.bayesian.event_rates.observations import CompressedCounts
 
 
@@ -27,27 +28,60 @@ def hierarchical_negbinom(counts: CompressedCounts, config: ModelConfig) -> None
     """The model, to be given to `sample_numpyro_model` with `model_args=(counts, config)`.
 
     Sites `mu`, `alpha`, `phi` (not for a Poisson likelihood), `theta` of shape (n_entities,), and, for the
-    parameterisations that rescale, `theta_raw`; the factor `y` is the log likelihood, constants included.
+    parameterisations that rescale, `theta_raw`; with a prior of the shape, `shape` is sampled and `mu` follows from
+    it. The factor `y` is the log likelihood, constants included.
 
     Args:
         counts: The data, from `observations.compress`.
         config: Priors, likelihood and parameterisation; see there for the formulas.
     """
-    mu = numpyro.sample(MU, dist.Exponential(config.mu_prior_rate))
-    alpha = numpyro.sample(ALPHA, dist.HalfNormal(config.alpha_prior_sd))
+    priors = {name: numpyro_distribution(prior) for name, prior in config.hyperpriors().items()}
+    if SHAPE in priors:
+        shape, alpha = numpyro.sample(SHAPE, priors[SHAPE]), numpyro.sample(ALPHA, priors[ALPHA])
+        mu = numpyro.deterministic(MU, shape / alpha)
+    else:
+        mu, alpha = numpyro.sample(MU, priors[MU]), numpyro.sample(ALPHA, priors[ALPHA])
+        shape = mu * alpha
     with numpyro.plate(ENTITY, counts.n_entities):
         match config.parameterization:
             case "centered":
-                theta = numpyro.sample(THETA, dist.Gamma(mu * alpha, alpha))
+                theta = numpyro.sample(THETA, dist.Gamma(shape, alpha))
             case "noncentered":
-                theta = numpyro.deterministic(THETA, numpyro.sample(THETA_RAW, dist.Gamma(mu * alpha, 1.0)) / alpha)
+                theta = numpyro.deterministic(THETA, numpyro.sample(THETA_RAW, dist.Gamma(shape, 1.0)) / alpha)
             case "mean_scaled":
                 theta = numpyro.deterministic(THETA, numpyro.sample(THETA_RAW, dist.Gamma(alpha, alpha)) * mu)
     if config.likelihood == "poisson":
         numpyro.factor(Y, poisson_log_likelihood(counts, theta))
     else:
-        phi = numpyro.sample(PHI, dist.HalfNormal(config.overdispersion_prior_sd))
-        numpyro.factor(Y, negative_binomial_log_likelihood(counts, theta, phi))
+        numpyro.factor(Y, negative_binomial_log_likelihood(counts, theta, numpyro.sample(PHI, priors[PHI])))
+
+
+def numpyro_distribution(prior: Hyperprior) -> dist.Distribution:
+    """A hyperprior as a NumPyro distribution.
+
+    Example:
+        >>> type(numpyro_distribution(Hyperprior("half_cauchy", (2.0,)))).__name__
+        'HalfCauchy'
+    """
+    match prior.name:
+        case "exponential":
+            return dist.Exponential(*prior.arguments)
+        case "half_normal":
+            return dist.HalfNormal(*prior.arguments)
+        case "gamma":
+            return dist.Gamma(*prior.arguments)
+        case "log_normal":
+            return dist.LogNormal(*prior.arguments)
+        case "half_cauchy":
+            return dist.HalfCauchy(*prior.arguments)
+        case "half_student_t":
+            df, scale = prior.arguments
+            return dist.FoldedDistribution(dist.StudentT(df, 0.0, scale))
+        case "inverse_gamma":
+            return dist.InverseGamma(*prior.arguments)
+        case "uniform":
+            return dist.Uniform(*prior.arguments)
+    raise NotImplementedError(prior.name)
 
 
 def negative_binomial_log_likelihood(counts: CompressedCounts, theta: Any, phi: Any) -> Any:

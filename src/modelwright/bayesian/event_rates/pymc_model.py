@@ -10,6 +10,7 @@ import numpy as np
 import pymc as pm
 
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.hyperpriors import Hyperprior
 from modelwright.bayesian.event_rates.names import (
     ALPHA,
     ENTITY,
@@ -18,6 +19,7 @@ from modelwright.bayesian.event_rates.names import (
     MU,
     OBS,
     PHI,
+    SHAPE,
     THETA,
     THETA_RAW,
     Y,
@@ -38,7 +40,7 @@ def build_hierarchical_negbinom_model(
 ) -> pm.Model:
     """The model of `config`, ready to sample.
 
-        mu ~ Exponential(0.1)   alpha ~ HalfNormal(2)   phi ~ HalfNormal(2)
+        mu, alpha, phi ~ config.hyperpriors()
         theta_i ~ Gamma(shape = mu * alpha, rate = alpha)
         y_ij ~ NegativeBinomial(mean = theta_i * exposure_ij, concentration = phi)   or   Poisson(theta_i * exposure_ij)
 
@@ -52,7 +54,8 @@ def build_hierarchical_negbinom_model(
 
     Returns:
         A model with coordinates `entity` and `obs`, data `entity_idx` and `exposure`, variables `mu`, `alpha`, `phi`
-        (absent for a Poisson likelihood), `theta` (entity) and `y` (obs).
+        (absent for a Poisson likelihood), `theta` (entity) and `y` (obs). With a prior of the shape, `shape` is a
+        free variable and `mu` a deterministic one.
 
     Raises:
         DataError: naming the argument and the first position at fault.
@@ -72,15 +75,20 @@ def build_hierarchical_negbinom_model(
     with pm.Model(coords={ENTITY: labels, OBS: np.arange(len(data.y))}) as model:
         which = pm.Data(ENTITY_IDX, data.entity_idx, dims=OBS)
         lengths = pm.Data(EXPOSURE, data.exposure, dims=OBS)
-        mu = pm.Exponential(MU, lam=config.mu_prior_rate)
-        alpha = pm.HalfNormal(ALPHA, sigma=config.alpha_prior_sd)
-        # declared before the rates, so that the order of variables is the order of the formulas
-        phi = None if config.likelihood == "poisson" else pm.HalfNormal(PHI, sigma=config.overdispersion_prior_sd)
+        # all before the rates, so that the order of variables is the order of the formulas
+        drawn = {name: pymc_variable(prior, name) for name, prior in config.hyperpriors().items()}
+        alpha, phi = drawn[ALPHA], drawn.get(PHI)
+        if SHAPE in drawn:
+            shape = drawn[SHAPE]
+            mu = pm.Deterministic(MU, shape / alpha)
+        else:
+            mu = drawn[MU]
+            shape = mu * alpha
         match config.parameterization:
             case "centered":
-                theta = pm.Gamma(THETA, alpha=mu * alpha, beta=alpha, dims=ENTITY)
+                theta = pm.Gamma(THETA, alpha=shape, beta=alpha, dims=ENTITY)
             case "noncentered":
-                raw = pm.Gamma(THETA_RAW, alpha=mu * alpha, beta=1.0, dims=ENTITY)
+                raw = pm.Gamma(THETA_RAW, alpha=shape, beta=1.0, dims=ENTITY)
                 theta = pm.Deterministic(THETA, raw / alpha, dims=ENTITY)
             case "mean_scaled":
                 raw = pm.Gamma(THETA_RAW, alpha=alpha, beta=alpha, dims=ENTITY)
@@ -91,3 +99,25 @@ def build_hierarchical_negbinom_model(
         else:
             pm.NegativeBinomial(Y, mu=mean, alpha=phi, observed=data.y, dims=OBS)
     return model
+
+
+def pymc_variable(prior: Hyperprior, name: str) -> Any:
+    """A variable of the PyMC model that is open, with a hyperprior as its distribution."""
+    match prior.name, prior.arguments:
+        case "exponential", (rate,):
+            return pm.Exponential(name, lam=rate)
+        case "half_normal", (scale,):
+            return pm.HalfNormal(name, sigma=scale)
+        case "gamma", (shape, rate):
+            return pm.Gamma(name, alpha=shape, beta=rate)
+        case "log_normal", (location, scale):
+            return pm.LogNormal(name, mu=location, sigma=scale)
+        case "half_cauchy", (scale,):
+            return pm.HalfCauchy(name, beta=scale)
+        case "half_student_t", (df, scale):
+            return pm.HalfStudentT(name, nu=df, sigma=scale)
+        case "inverse_gamma", (shape, scale):
+            return pm.InverseGamma(name, alpha=shape, beta=scale)
+        case "uniform", (low, high):
+            return pm.Uniform(name, lower=low, upper=high)
+    raise NotImplementedError(prior.name)

@@ -6,7 +6,7 @@ import numpy as np
 
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.count_draws import draw_counts, draw_prior
-from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, THETA
+from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE, THETA
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.seeds import named_generator
 from modelwright.data.events import EventCounts
@@ -60,6 +60,8 @@ def simulate_event_rates(
         for name, given in ((MU, mu), (ALPHA, alpha), (PHI, phi))
         if name in drawn
     }
+    if mu is None and alpha is not None and SHAPE in config.hyperpriors():
+        truth[MU] = float(drawn[MU][0] * drawn[ALPHA][0] / alpha)  # it is the shape that the prior is about
     mean_scaled = config.parameterization == "mean_scaled"
     shape = truth[ALPHA] if mean_scaled else truth[MU] * truth[ALPHA]
     rate = truth[ALPHA] / truth[MU] if mean_scaled else truth[ALPHA]

@@ -4,6 +4,7 @@ Rates are estimated entity by entity, the population's parameters as the mode gi
 milliseconds and spares the warm-up the way from one event per window to a million.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from scipy import optimize
 from scipy.special import gammaln
 
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, THETA, THETA_RAW
+from modelwright.bayesian.event_rates.hyperpriors import Hyperprior
+from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE, THETA, THETA_RAW
 from modelwright.bayesian.event_rates.observations import CompressedCounts
 
 _ROUNDS = 3
@@ -58,9 +60,10 @@ def starting_point(counts: CompressedCounts, config: ModelConfig) -> Start:
         shape, rate = _gamma(mu, alpha, config)
         theta = np.maximum((worth * total + shape) / (worth * exposed + rate), 1e-12)
     spread = 1.0 / np.sqrt(worth * total + shape + 1e-2)
-    values: dict[str, np.ndarray] = {MU: np.asarray(mu), ALPHA: np.asarray(alpha)}
+    level = {SHAPE: np.asarray(shape)} if SHAPE in config.hyperpriors() else {MU: np.asarray(mu)}
+    values: dict[str, np.ndarray] = {**level, ALPHA: np.asarray(alpha)}
     many = np.asarray(1.0 / np.sqrt(n + 1.0))
-    scales: dict[str, np.ndarray] = {MU: many, ALPHA: many}
+    scales: dict[str, np.ndarray] = dict.fromkeys(values, many)
     if config.likelihood == "negative_binomial":
         values[PHI] = np.asarray(phi)
         scales[PHI] = np.asarray(1.0 / np.sqrt(windows.sum() + 1.0))
@@ -75,21 +78,43 @@ def starting_point(counts: CompressedCounts, config: ModelConfig) -> Start:
 
 
 def _population(total: np.ndarray, exposed: np.ndarray, config: ModelConfig) -> tuple[float, float]:
-    """Mode of (log mu, log alpha) with the rates integrated out: Gamma rates make Poisson sums negative binomial."""
+    """Mode of (log mu, log alpha) with the rates integrated out: Gamma rates make Poisson sums negative binomial.
+
+    Searched in the logarithms of the two parameters that have priors, (mu, alpha) or (shape, alpha): a shift of one by
+    the other, so that the same point is the mode.
+    """
+    (level, of_level), (_, of_alpha) = list(config.hyperpriors().items())[:2]
+    bounds = np.array([_log_bounds(of_level), _log_bounds(of_alpha)])
+
+    def hyperparameters(point: np.ndarray) -> tuple[float, float]:
+        first, alpha = np.exp(point)
+        return (first / alpha, alpha) if level == SHAPE else (first, alpha)
 
     def negative(point: np.ndarray) -> float:
-        mu, alpha = np.exp(point)
-        shape, rate = _gamma(mu, alpha, config)
+        shape, rate = _gamma(*hyperparameters(point), config)
         each = gammaln(total + shape) - (total + shape) * np.log(rate + exposed)
         marginal = float(each.sum()) + len(total) * (shape * np.log(rate) - gammaln(shape))
-        prior = -config.mu_prior_rate * mu - 0.5 * (alpha / config.alpha_prior_sd) ** 2 + point.sum()
-        return -(marginal + prior)
+        first, alpha = np.exp(point)
+        prior = of_level.log_density(first) + of_alpha.log_density(alpha) + point.sum()
+        return -(marginal + float(prior))
 
     theta = (total + 0.5) / (exposed + 0.5)
     first = np.clip(np.log([theta.mean(), theta.mean() / max(float(theta.var()), 1e-6)]), -15.0, 15.0)
-    found = optimize.minimize(negative, first, method="Nelder-Mead", bounds=[_LOG_BOUNDS, _LOG_BOUNDS])
-    mu, alpha = np.exp(found.x)
+    if level == SHAPE:
+        first[0] = np.clip(first.sum(), -15.0, 15.0)
+    first = np.clip(first, *bounds.T)
+    found = optimize.minimize(negative, first, method="Nelder-Mead", bounds=bounds)
+    mu, alpha = hyperparameters(found.x)
     return float(mu), float(alpha)
+
+
+def _log_bounds(prior: Hyperprior) -> tuple[float, float]:
+    """Where the logarithm of a parameter is searched: inside of the prior, and off its edges, where there are any."""
+    low, high = prior.support
+    if not math.isfinite(high):
+        return _LOG_BOUNDS
+    edge = low + 1e-4 * min(low, high - low) if low > 0.0 else min(math.exp(_LOG_BOUNDS[0]), 1e-4 * high)
+    return math.log(edge), math.log(high - 1e-4 * (high - low))
 
 
 def _gamma(mu: float, alpha: float, config: ModelConfig) -> tuple[float, float]:
@@ -100,13 +125,15 @@ def _gamma(mu: float, alpha: float, config: ModelConfig) -> tuple[float, float]:
 def _concentration(counts: CompressedCounts, theta: np.ndarray, config: ModelConfig) -> float:
     """Mode of log phi given the rates."""
     mean = theta[counts.entity] * counts.exposure
+    prior = config.hyperpriors()[PHI]
 
     def negative(log_phi: float) -> float:
         phi = np.exp(log_phi)
         rates = -np.sum((counts.total + counts.windows * phi) * np.log1p(mean / phi))
         rising = np.sum(counts.times * (gammaln(counts.count + phi) - gammaln(phi) - counts.count * log_phi))
-        prior = -0.5 * (phi / config.overdispersion_prior_sd) ** 2 + log_phi
-        return -float(rates + rising + prior)
+        return -float(rates + rising + prior.log_density(phi) + log_phi)
 
-    found = optimize.minimize_scalar(negative, bounds=(-12.0, 12.0), method="bounded")
+    low, high = _log_bounds(prior)
+    bounds = (max(low, -12.0), min(high, 12.0)) if low < 12.0 and high > -12.0 else (low, high)
+    found = optimize.minimize_scalar(negative, bounds=bounds, method="bounded")
     return float(np.exp(found.x))
