@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.catalog.catalog_model import AbstractCatalogModel, Scored, TrainingPlan
+from modelwright.catalog.catalog_model import AbstractCatalogModel, Scored
 from modelwright.catalog.parameters import InferenceParameter
+from modelwright.catalog.plans import TrainingPlan
+from modelwright.catalog.updating import NewData
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
 from modelwright.core.seeds import LARGEST_SEED
 
-__all__ = ["BaseBayesianModel", "Scored", "TrainingPlan", "TrainingSettings"]
+__all__ = ["BaseBayesianModel", "NewData", "Scored", "TrainingPlan", "TrainingSettings"]
 
 TrainingSettings = NutsSettings
 """How long and how carefully to sample (draws, tune, chains, target_accept, max_tree_depth, seed), handed to the

@@ -2,19 +2,21 @@
 
 The walk is the same for all: check the form, read the data, open a run, fit, write, and answer from what was written.
 This class walks it; a sibling such as `BaseBayesianModel` adds the settings of its kind of training, and a model adds
-`load_data`, `fit` and `ask`.
+`load_data`, `fit` and `ask`, and where it can `score_data` and `fold_in`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from modelwright.catalog.data_description import describe_anything
 from modelwright.catalog.metadata import ModelMetadata
 from modelwright.catalog.parameters import InferenceParameter, ParameterValue, validate_parameters
+from modelwright.catalog.plans import TrainingPlan
+from modelwright.catalog.updating import NewData, UpdatePlan, inherited_data_options, inherited_training
 from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError
 from modelwright.core.files import make_folder
 from modelwright.core.names import check_identifier
@@ -22,28 +24,12 @@ from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.sections import TrainingOutcome, table_document
 from modelwright.runs.active import ActiveRun
 from modelwright.runs.layout import ARTIFACTS, model_folder
+from modelwright.runs.lineage import Continuation, continuation_of
 from modelwright.runs.manifest import RunStatus
 from modelwright.runs.record import RunRecord
 from modelwright.runs.store import RunStore
 
 Settings = TypeVar("Settings")
-
-
-@dataclass(frozen=True)
-class TrainingPlan(Generic[Settings]):
-    """A checked request to train.
-
-    Args:
-        settings: How long and how carefully, of the kind the model's family has.
-        parameters: The model's own `train_params` that have a value.
-        keep: How many complete runs to keep afterwards; None keeps all.
-        data_options: How the data were loaded, kept with the run.
-    """
-
-    settings: Settings
-    parameters: dict[str, ParameterValue]
-    keep: int | None = None
-    data_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,6 +112,35 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
         raise ConfigurationError(
             f"the model {self.model_id} gives no scores", field="model", todo="ask it with predict instead"
         )
+
+    def load_new_data(self, given: dict[str, Any], run: RunRecord, *, progress: ProgressCallback) -> NewData:
+        """New data for `update`; a model whose new data differ from those of a training overrides this.
+
+        What cannot be taken in should be refused here, before a run is opened.
+
+        Args:
+            given: The `data_params` that were given, checked; those not given are those of the run.
+            run: The run that takes them in.
+            progress: Called with `ProgressEvent`s.
+        """
+        if not given:
+            raise ConfigurationError("which data are new?", field="data", todo="name them, as in --data today.csv")
+        options = self.check_data_options({**inherited_data_options(run), **given})
+        return NewData(self.load_data(**options, progress=progress), options)
+
+    def fold_in(
+        self, data: Any, run: RunRecord, *, settings: Settings, progress: ProgressCallback, **parameters: Any
+    ) -> TrainingOutcome:
+        """Train on what a run was trained on and on new data, without the old data; a model that can overrides this.
+
+        Args:
+            data: What `load_new_data` returned as data.
+            run: The run that takes them in; what it kept must suffice, here and for the next update.
+            settings: How long and how carefully.
+            progress: Called with `ProgressEvent`s.
+            **parameters: Values of the parameters under `train_params`, those without a value left out.
+        """
+        raise self._cannot_update()
 
     def describe_data(self, data: Any) -> dict[str, Any]:
         """What the manifest keeps about the data: shapes and a fingerprint, never the data themselves.
@@ -228,7 +243,12 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
 
     @contextmanager
     def open_run(
-        self, data: Any, plan: TrainingPlan[Settings], *, progress: ProgressCallback = ignore_progress
+        self,
+        data: Any,
+        plan: TrainingPlan[Settings],
+        *,
+        continues: Continuation | None = None,
+        progress: ProgressCallback = ignore_progress,
     ) -> Iterator[ActiveRun]:
         """A run that is recorded while the block runs: complete, failed or interrupted when it ends.
 
@@ -237,6 +257,7 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
         Args:
             data: What is trained on, described in the manifest.
             plan: What was asked, kept in the manifest.
+            continues: The run that it continues, if it does.
             progress: Called with every event the run is told of.
         """
         configuration = {
@@ -247,7 +268,12 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
         described = {**self.describe_data(data), "options": plan.data_options}
         seeds = self.seeds_of(plan.settings)
         with self._store.start(
-            self.model_id, configuration=configuration, data=described, seeds=seeds, progress=progress
+            self.model_id,
+            configuration=configuration,
+            data=described,
+            seeds=seeds,
+            continues=continues,
+            progress=progress,
         ) as run:
             yield run
 
@@ -269,6 +295,71 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
             "headlines": [table_document(table) for table in tables],
             "paths": {name: str(path) for name, path in paths.items()},
         }
+
+    # Updating -------------------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        data_options: Any,
+        *,
+        run: str | None = None,
+        progress: ProgressCallback = ignore_progress,
+        keep: int | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Take new data into a trained run: a new run, equal to training on all data, without the old ones.
+
+        Args:
+            data_options: The `data_params` of the new data; for those not given, the ones of the run stand in.
+            run: Id of the run to continue, or the start of it; None takes the newest complete one.
+            progress: Called with `ProgressEvent`s.
+            keep: As in `train`; a run that is continued may be removed, nothing of it is needed any more.
+            **options: As in `train`; for those not given, the run's own stand in, its seeds included.
+
+        Returns:
+            What `train` returns, and `parent` (the id of the run that was continued), `folded` (fingerprints of all
+            data the new run rests on) and `notes` (sentences about the new data).
+
+        Raises:
+            ConfigurationError: an option is wrong, or the model cannot take in new data. NotFoundError: no such run.
+            DataError: the data are in the run already, or cannot be used. Everything else as in `train`.
+        """
+        plan = self.plan_update(data_options, run=run, keep=keep, **options)
+        new = self.load_new_data(plan.given, plan.parent, progress=progress)
+        continues = continuation_of(plan.parent, self.describe_data(new.data).get("fingerprint"))
+        training = replace(plan.training, data_options=new.options)
+        with self.open_run(new.data, training, continues=continues, progress=progress) as opened:
+            outcome = self.fold_in(
+                new.data, plan.parent, settings=training.settings, progress=opened.progress, **training.parameters
+            )
+            opened.write_outcome(outcome)
+        result = self.close_training(opened.id, training, outcome)
+        return {**result, "parent": continues.parent, "folded": list(continues.folded), "notes": list(new.notes)}
+
+    def plan_update(
+        self, data_options: Any, *, run: str | None = None, keep: int | None = None, **options: Any
+    ) -> UpdatePlan[Settings]:
+        """Check a request to update before any work is done; the arguments are those of `update`.
+
+        Raises:
+            ConfigurationError: an option is wrong, or the model cannot take in new data. NotFoundError: no such run.
+        """
+        if type(self).fold_in is AbstractCatalogModel.fold_in:
+            raise self._cannot_update()
+        given = _with_value(validate_parameters(self.metadata.data_params, data_options, only_given=True))
+        parent = self.trained_run(run)
+        settings, parameters = inherited_training(parent)
+        form = {parameter.name for parameter in self.settings_parameters()}
+        inherited = {**parameters, **{name: value for name, value in settings.items() if name in form}}
+        wanted = {name: value for name, value in options.items() if value is not None}
+        return UpdatePlan(parent, given, self.plan_training(keep=keep, **{**inherited, **wanted}))
+
+    def _cannot_update(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"the model {self.model_id} cannot take new data into a trained run",
+            field="model",
+            todo=f"train it on all data, old and new: modelwright train {self.model_id}",
+        )
 
     # Asking ---------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "new": ("modelwright.cli.models:new", "Write a new model from templates."),
     "schema": ("modelwright.cli.models:schema", "Print the JSON Schema of a model's config.yaml."),
     "train": ("modelwright.cli.train:train", "Train a model and say whether to trust it."),
+    "update": ("modelwright.cli.update:update", "Take new data into a trained run."),
     "predict": ("modelwright.cli.ask:predict", "Ask a trained model what to expect."),
     "score": ("modelwright.cli.ask:score", "Score new data for anomalies."),
     "report": ("modelwright.cli.runs:report", "Show a run's report."),
@@ -106,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModelwrightError as error:
         return _refuse(words, str(error), error.exit_code, error.as_document())
     except (KeyboardInterrupt, click.Abort):
-        kept = "; what had begun is kept as an interrupted run, see modelwright runs list" if "train" in words else ""
+        begun = not {"train", "update"}.isdisjoint(words)
+        kept = "; what had begun is kept as an interrupted run, see modelwright runs list" if begun else ""
         return _refuse(words, f"interrupted{kept}", EXIT_INTERRUPTED, {"error": "Interrupted"})
     except BrokenPipeError:
         # The reader of a pipe went away: the rest has nowhere to go, and Python's own flush at exit must not complain.

@@ -163,9 +163,11 @@ def list_runs(model_id: str | None, as_json: bool) -> None:
     if not records:
         say(f"no runs in {project_folder().resolve()}; modelwright train MODEL makes the first")
         return
-    columns = ("run", "model", "status", "verdict", "seconds", "error")
-    rows = tuple(tuple(_summary(record).values()) for record in records)
-    show_table(Table("Runs", columns, rows))
+    headings = {"run_id": "run", "model_id": "model", "duration_seconds": "seconds", "parent": "continues"}
+    summaries = [_summary(record) for record in records]
+    shown = [name for name in summaries[0] if name != "parent" or any(entry["parent"] for entry in summaries)]
+    rows = tuple(tuple(entry[name] for name in shown) for entry in summaries)
+    show_table(Table("Runs", tuple(headings.get(name, name) for name in shown), rows))
 
 
 def _summary(record: "RunRecord") -> dict[str, Any]:
@@ -179,6 +181,7 @@ def _summary(record: "RunRecord") -> dict[str, Any]:
         "status": str(record.status),
         "verdict": str(verdict.grade) if verdict is not None else None,
         "duration_seconds": stored.duration_seconds if stored is not None else None,
+        "parent": stored.parent if stored is not None else None,
         "error": failure,
     }
 
@@ -189,11 +192,15 @@ def _summary(record: "RunRecord") -> dict[str, Any]:
 def show_run(run_ref: str, as_json: bool) -> None:
     """Show one run's manifest, and whether its files are what was written."""
     record = find_run(run_ref)
-    document = {**record.manifest.model_dump(mode="json"), "status": str(record.status), "damaged": record.verify()}
+    lineage = [{"run_id": run.run_id, "status": run.status} for run in _store().ancestors(record)]
+    known = record.manifest.model_dump(mode="json")
+    document = {**known, "status": str(record.status), "damaged": record.verify(), "lineage": lineage}
     if as_json:
         show_json(document)
         return
-    rows = tuple((name, _in_a_line(value)) for name, value in document.items() if value not in (None, {}, []))
+    document["lineage"] = " <- ".join(f"{run['run_id']} ({run['status']})" for run in lineage)
+    document["folded"] = f"{len(known['folded']):,} sets of data" if known["folded"] else None
+    rows = tuple((name, _in_a_line(value)) for name, value in document.items() if value not in (None, {}, [], ""))
     show_table(Table(f"Run {record.run_id}", ("field", "value"), rows))
 
 

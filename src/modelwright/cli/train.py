@@ -17,15 +17,23 @@ if TYPE_CHECKING:
 SETTINGS = ("draws", "tune", "chains", "target_accept", "max_tree_depth", "seed")
 
 
-def _setting_options(metadata: "ModelMetadata") -> list[click.Option]:
-    training = metadata.training
+def setting_options(defaults: dict[str, Any]) -> list[click.Option]:
+    """The options of every training.
+
+    Args:
+        defaults: Setting -> what its help calls the default.
+    """
     return [
-        click.Option(["--draws"], type=int, help=f"Draws per chain [default: {training.default_iterations}]."),
-        click.Option(["--tune"], type=int, help=f"Warm-up steps per chain [default: {training.warmup}]."),
-        click.Option(["--chains"], type=int, help=f"Chains [default: {training.chains}]."),
-        click.Option(["--target-accept"], type=float, help=f"Aimed acceptance [default: {training.target_accept}]."),
-        click.Option(["--max-tree-depth"], type=int, help="Largest depth of a trajectory [default: 10]."),
-        click.Option(["--seed"], type=int, help="Random seed [default: 42]."),
+        click.Option(["--draws"], type=int, help=f"Draws per chain [default: {defaults['draws']}]."),
+        click.Option(["--tune"], type=int, help=f"Warm-up steps per chain [default: {defaults['tune']}]."),
+        click.Option(["--chains"], type=int, help=f"Chains [default: {defaults['chains']}]."),
+        click.Option(["--target-accept"], type=float, help=f"Aimed acceptance [default: {defaults['target_accept']}]."),
+        click.Option(
+            ["--max-tree-depth"],
+            type=int,
+            help=f"Largest depth of a trajectory [default: {defaults['max_tree_depth']}].",
+        ),
+        click.Option(["--seed"], type=int, help=f"Random seed [default: {defaults['seed']}]."),
         click.Option(["--keep"], type=int, help="Keep only this many newest runs of the model [default: all]."),
         click.Option(["--strict"], is_flag=True, help='End with exit code 4 when the verdict is "problem".'),
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
@@ -33,35 +41,61 @@ def _setting_options(metadata: "ModelMetadata") -> list[click.Option]:
     ]
 
 
+def _defaults(metadata: "ModelMetadata") -> dict[str, Any]:
+    training = metadata.training
+    return {
+        "draws": training.default_iterations,
+        "tune": training.warmup,
+        "chains": training.chains,
+        "target_accept": training.target_accept,
+        "max_tree_depth": 10,
+        "seed": 42,
+    }
+
+
 def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     forms = [*metadata.data_params, *metadata.train_params]
 
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
         model = catalog().load_model_instance(model_id)
-        settings = {name: values[name] for name in SETTINGS if values[name] is not None}
-        options = {**settings, **given(metadata.train_params, values), "keep": keep}
+        options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
         data_options = model.check_data_options(given(metadata.data_params, values))
         model.plan_training(**options)  # a wrong option is refused before the data are read
         with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
             data = model.load_data(**data_options, progress=progress)
             result = model.train(data, **options, data_options=data_options, progress=progress)
-        _show(model_id, result, as_json=as_json)
-        verdict = Verdict.from_document(result["verdict"])
-        if strict and verdict.grade is Grade.PROBLEM:
-            raise UntrustedError(
-                f"the verdict on run {result['run_id']} is a problem", todo="follow the advice above, or drop --strict"
-            )
+        show_result(model_id, result, as_json=as_json)
+        if strict:
+            refuse_problems(result)
 
     return click.Command(
         model_id,
         callback=run,
-        params=[*(parameter_option(parameter) for parameter in forms), *_setting_options(metadata)],
+        params=[*(parameter_option(parameter) for parameter in forms), *setting_options(_defaults(metadata))],
         help=metadata.description,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
-def _show(model_id: str, result: dict[str, Any], *, as_json: bool) -> None:
+def chosen_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the person gave on the command line."""
+    return {name: values[name] for name in SETTINGS if values[name] is not None}
+
+
+def refuse_problems(result: dict[str, Any]) -> None:
+    """End with exit code 4 when the verdict on a run is a problem.
+
+    Raises:
+        UntrustedError: it is.
+    """
+    if Verdict.from_document(result["verdict"]).grade is Grade.PROBLEM:
+        raise UntrustedError(
+            f"the verdict on run {result['run_id']} is a problem", todo="follow the advice above, or drop --strict"
+        )
+
+
+def show_result(model_id: str, result: dict[str, Any], *, as_json: bool) -> None:
+    """Figures, headline tables, verdict and report of a run that has just been written, on stdout."""
     if as_json:
         show_json(result)
         return

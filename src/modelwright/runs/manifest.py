@@ -75,11 +75,19 @@ class Manifest(BaseModel):
     metrics: dict[str, Cell] = Field(default_factory=dict)
     files: dict[str, StoredFile] = Field(default_factory=dict)
     error: RunError | None = None
+    parent: str | None = None
+    folded: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "Manifest":
         check_identifier(self.model_id, field="model_id")
         check_run_id(self.run_id, field="run_id")
+        if self.parent is not None and check_run_id(self.parent, field="parent") == self.run_id:
+            raise ConfigurationError("a run does not continue itself", field="parent", got=self.parent)
+        if (self.parent is None) != (not self.folded) or len(set(self.folded)) < len(self.folded):
+            raise ConfigurationError(
+                "not what a continued run holds", field="folded", expected="a parent and different fingerprints"
+            )
         for relative in self.files:
             if not is_stored_path(relative, self.run_id):
                 raise ConfigurationError("not a file of this run", field="files", got=relative)
@@ -98,8 +106,11 @@ class Manifest(BaseModel):
 
 
 def manifest_text(manifest: Manifest) -> str:
-    """The manifest as it is stored: sorted JSON and `checksum`, the SHA-256 of the same text without that key."""
-    document = manifest.model_dump(mode="json")
+    """The manifest as it is stored: sorted JSON and `checksum`, the SHA-256 of the same text without that key.
+
+    Only a run that continues another has `parent` and `folded`: all others are as they were before these keys existed.
+    """
+    document = manifest.model_dump(mode="json", exclude={"parent", "folded"} if manifest.parent is None else None)
     return json_text({**document, "checksum": _checksum(document)})
 
 

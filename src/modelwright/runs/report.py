@@ -40,6 +40,7 @@ def report_document(manifest: Manifest, outcome: TrainingOutcome) -> dict[str, A
         "metrics": dict(outcome.metrics),
         "sections": [section_document(section) for section in outcome.sections],
         "diagrams": [_picture_document(picture) for picture in outcome.diagrams],
+        **({"lineage": {"parent": known["parent"], "folded": known["folded"]}} if known["parent"] else {}),
         **{
             name: known[name]
             for name in ("configuration", "data", "seeds", "versions", "git", "machine", "peak_memory_bytes", "stages")
@@ -94,6 +95,7 @@ def render_document(document: Mapping[str, Any], pictures: Mapping[str, bytes]) 
     return template.render(
         style=Markup((folder / "report.css").read_text(encoding="utf-8")),
         run=document["run"],
+        lineage=document.get("lineage"),
         verdict=_verdict_view(document["verdict"]),
         metrics=document["metrics"],
         sections=[_section_view(section, pictures) for section in document["sections"]],
@@ -103,12 +105,13 @@ def render_document(document: Mapping[str, Any], pictures: Mapping[str, bytes]) 
             for title, name in (
                 ("Configuration", "configuration"),
                 ("Data", "data"),
+                ("Continues", "lineage"),
                 ("Seeds", "seeds"),
                 ("Versions", "versions"),
                 ("Machine", "machine"),
                 ("Seconds per stage", "stages"),
             )
-            if document[name]
+            if document.get(name)
         ],
         git=document["git"],
         peak_memory_bytes=document["peak_memory_bytes"],

@@ -16,6 +16,7 @@ from modelwright.runs.cleaning import clean_model, remove_files
 from modelwright.runs.environment import git_state, machine, package_versions
 from modelwright.runs.identifiers import is_run_id, next_run_id
 from modelwright.runs.layout import RunPaths, model_folder
+from modelwright.runs.lineage import Ancestor, Continuation, ancestors
 from modelwright.runs.locks import HeldLock, acquire, exclusive
 from modelwright.runs.manifest import Manifest, RunStatus, plain, write_manifest
 from modelwright.runs.record import RunRecord, read_record
@@ -54,6 +55,7 @@ class RunStore:
         configuration: dict[str, Any],
         data: dict[str, Any],
         seeds: dict[str, int],
+        continues: Continuation | None = None,
         progress: ProgressCallback = ignore_progress,
     ) -> Iterator[ActiveRun]:
         """Open a run; the block's end closes it as complete, failed (an exception) or interrupted (Ctrl-C).
@@ -63,6 +65,7 @@ class RunStore:
             configuration: Every setting of the training, JSON-ready.
             data: What it is trained on: fingerprint, shape, description.
             seeds: Name -> seed.
+            continues: The run that it continues with more data; None for a training of its own.
             progress: Who wants to hear how far the training is; see `ActiveRun.progress`.
 
         Raises:
@@ -73,6 +76,7 @@ class RunStore:
             "configuration": plain(configuration, field="configuration"),
             "data": plain(data, field="data"),
             "seeds": plain(seeds, field="seeds"),
+            **({} if continues is None else {"parent": continues.parent, "folded": continues.folded}),
             "versions": package_versions(),
             "git": git_state(self.root) if self.root.is_dir() else None,
             "machine": machine(),
@@ -161,6 +165,15 @@ class RunStore:
             raise _nothing_stored(model_id)
         where = f" of {model_id}" if model_id else ""
         raise NotFoundError(f"no run{where} is called {ref!r}", field="run", todo=suggestion(ref, ids))
+
+    def ancestors(self, record: RunRecord) -> tuple[Ancestor, ...]:
+        """The runs that a run continues, its parent first; those that were removed are said to be."""
+        known = set(self._ids(record.model_id))
+
+        def find(run_id: str) -> RunRecord | None:
+            return read_record(RunPaths(self.root, record.model_id, run_id)) if run_id in known else None
+
+        return ancestors(record, find)
 
     def latest(self, model_id: str | None = None, *, complete: bool = True) -> RunRecord | None:
         """The newest run (the newest complete one unless told otherwise), or None."""
