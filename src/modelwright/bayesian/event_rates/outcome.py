@@ -128,24 +128,24 @@ def model_picture(data: EventCounts, config: ModelConfig) -> Picture:
     """The model as a plate diagram."""
     poisson = config.likelihood == "poisson"
     scaled = config.parameterization == "mean_scaled"
-    gamma = "mu Gamma(alpha, alpha)" if scaled else "Gamma(mu alpha, alpha)"
+    priors = config.hyperpriors()
+    level = next(iter(priors))  # mu, or the shape when that is what has a prior
+    gamma = "mu Gamma(alpha, alpha)" if scaled else f"Gamma({'mu alpha' if level == 'mu' else level}, alpha)"
     likelihood = "Poisson(theta exposure)" if poisson else "NegBinomial(theta exposure, phi)"
     nodes = [
-        Node("mu", "latent", f"Exponential({config.mu_prior_rate:g})"),
-        Node("alpha", "latent", f"HalfNormal({config.alpha_prior_sd:g})"),
-        *([] if poisson else [Node("phi", "latent", f"HalfNormal({config.overdispersion_prior_sd:g})")]),
+        *(Node(name, "latent", prior.formula) for name, prior in priors.items()),
         Node("theta", "latent", gamma, "entity"),
         Node("exposure", "data", "", "window"),
         Node("y", "observed", likelihood, "window"),
     ]
-    edges = [("mu", "theta"), ("alpha", "theta"), ("theta", "y"), ("exposure", "y")]
+    edges = [(level, "theta"), ("alpha", "theta"), ("theta", "y"), ("exposure", "y")]
     plates = [
         Plate("entity", f"entity, {data.n_entities}"),
         Plate("window", f"window, {data.n_obs} in all", "entity"),
     ]
     svg = model_graph_svg("The event-rate model", nodes, edges + ([] if poisson else [("phi", "y")]), plates)
     parents = "theta and exposure" if poisson else "theta, exposure and phi"
-    alt = f"mu and alpha give each entity's rate theta; {parents} give the counts y"
+    alt = f"{level} and alpha give each entity's rate theta; {parents} give the counts y"
     return Picture("model", "The model", svg, "svg", alt, "Circles are unknown, the shaded one is observed.")
 
 
