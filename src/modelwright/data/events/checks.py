@@ -1,6 +1,6 @@
 """What makes arrays a set of event counts: lengths agree, entities ascend, counts and exposures are what they say."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,20 @@ def frozen(values: Any, dtype: Any, name: str) -> NDArray[Any]:
         raise DataError(
             "holds values of another type", field=name, expected=np.dtype(dtype).name, got=array[:3].tolist()
         ) from error
-    if array.dtype.kind in "fiub" and converted.dtype.kind in "iub" and not np.array_equal(array, converted):
+    changed = converted.dtype != array.dtype and array.dtype.kind in "fiub" and converted.dtype.kind in "iub"
+    if changed and not np.array_equal(array, converted):
         raise first_bad(name, array, array != converted, "whole numbers")
     if converted.flags.writeable and np.may_share_memory(converted, array):
         converted = converted.copy()
     view = converted.view()
     view.flags.writeable = False
     return view
+
+
+def sealed(array: NDArray[Any]) -> NDArray[Any]:
+    """The same array, made read-only: nobody else holds it, so that it need not be copied to be kept."""
+    array.flags.writeable = False
+    return array
 
 
 def first_bad(name: str, values: NDArray[Any], bad: NDArray[np.bool_], expected: str) -> DataError:
@@ -53,7 +60,7 @@ def check_arrays(
     count: NDArray[np.int64],
     exposure: NDArray[np.float64],
     window_start: NDArray[np.datetime64] | None,
-    others: Mapping[str, NDArray[Any] | None],
+    others: Mapping[str, Sized | None],
 ) -> None:
     """Refuse arrays that contradict each other.
 
@@ -63,19 +70,21 @@ def check_arrays(
     n_obs = len(count)
     if n_obs == 0:
         raise DataError("there are no observations", field="count", expected="at least one entity in one window")
-    lengths = {"entity_idx": entity_idx, "exposure": exposure, "window_start": window_start, **others}
+    lengths: dict[str, Sized | None] = {"entity_idx": entity_idx, "exposure": exposure, "window_start": window_start}
+    lengths |= others
     for name, values in lengths.items():
         if values is not None and len(values) != n_obs:
             raise DataError("another length than the counts", field=name, expected=f"{n_obs} values", got=len(values))
     if distinct != n_entities:
         raise DataError("an entity is listed twice", field="entities", expected="distinct labels")
-    if (count < 0).any():
+    if count.min() < 0:
         raise first_bad("count", count, count < 0, "counts of at least zero")
-    unusable = ~(np.isfinite(exposure) & (exposure > 0))
-    if unusable.any():
+    if not (np.isfinite(exposure.max()) and exposure.min() > 0):  # a NaN is its own minimum and maximum
+        unusable = ~(np.isfinite(exposure) & (exposure > 0))
         raise first_bad("exposure", exposure, unusable, "finite exposures above zero")
-    steps = np.diff(entity_idx)
-    if entity_idx[0] != 0 or entity_idx[-1] != n_entities - 1 or ((steps != 0) & (steps != 1)).any():
+    same = entity_idx[1:] == entity_idx[:-1]
+    following = same | (entity_idx[1:] - 1 == entity_idx[:-1])
+    if entity_idx[0] != 0 or entity_idx[-1] != n_entities - 1 or not following.all():
         raise DataError(
             "entities are not in order, or one has no observation",
             field="entity_idx",
@@ -84,9 +93,9 @@ def check_arrays(
             todo="EventCounts.from_arrays sorts and numbers entities",
         )
     if window_start is not None:
-        if np.isnat(window_start).any():
+        if np.isnat(window_start.min()):
             raise first_bad("window_start", window_start, np.isnat(window_start), "a time for every window")
-        backwards = (steps == 0) & (np.diff(window_start.view(np.int64)) < 0)
+        backwards = same & (window_start[1:] < window_start[:-1])
         if backwards.any():
             raise DataError(
                 f"windows of an entity are not in order (row {int(np.flatnonzero(backwards)[0]) + 2})",

@@ -5,7 +5,6 @@ has one entry per observation. The object checks itself when it is made and cann
 fingerprint was taken of is what a model was trained on.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from modelwright.core.errors import DataError
 from modelwright.data.events import tabular
 from modelwright.data.events.checks import check_arrays, frozen
+from modelwright.data.events.covariates import (
+    Column,
+    check_name,
+    checked_covariates,
+    checked_volume,
+    describe_covariates,
+)
+from modelwright.data.events.fingerprints import fingerprint_of
+from modelwright.data.events.texts import Texts
 
 LARGEST_COUNT = 2**53
 
@@ -45,13 +53,16 @@ class EventCounts:
         count: Events in the window, shape (n_obs,), int64.
         exposure: Windows observed (1.0 is a whole window), or the user's own unit; shape (n_obs,), positive.
         window_start: When the window begins, shape (n_obs,), datetime64[ns] in UTC; None without times.
-        window_label: What a person reads for the window, shape (n_obs,), texts.
+        window_label: What a person reads for the window, shape (n_obs,), texts (`Texts`: each distinct one once).
         label: Whether the window holds a known attack, shape (n_obs,), bool; None when unknown.
         kind: Kind of attack, shape (n_obs,), texts, "" for none; None when unknown.
         window: Length of a window as a pandas offset; None without windows.
         timezone: Zone whose clock decides where days begin; None without times.
         left_out: What was not used and why.
         source: Where the counts come from, as plain data.
+        covariates: name -> what is known about each observation, shape (n_obs,): numbers (float64) or texts (`Texts`).
+        volume: How much the events of the window moved (bytes, an amount), shape (n_obs,), NaN where there was no
+            event; None when unknown.
 
     Raises:
         DataError: when the arrays contradict each other.
@@ -67,16 +78,18 @@ class EventCounts:
     count: NDArray[np.int64]
     exposure: NDArray[np.float64]
     window_start: NDArray[np.datetime64] | None
-    window_label: NDArray[np.object_]
+    window_label: Texts
     label: NDArray[np.bool_] | None = None
-    kind: NDArray[np.object_] | None = None
+    kind: Texts | None = None
     window: str | None = None
     timezone: str | None = None
     left_out: tuple[LeftOut, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
+    covariates: Mapping[str, Column] = field(default_factory=dict)
+    volume: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        entities = tuple(str(name) for name in self.entities)
+        entities = tuple(map(str, self.entities))
         object.__setattr__(self, "entities", entities)
         object.__setattr__(self, "left_out", tuple(self.left_out))
         for name, dtype in (
@@ -84,13 +97,15 @@ class EventCounts:
             ("count", np.int64),
             ("exposure", np.float64),
             ("window_start", "datetime64[ns]"),
-            ("window_label", object),
             ("label", np.bool_),
-            ("kind", object),
         ):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, frozen(value, dtype, name))
+        object.__setattr__(self, "window_label", Texts.of(self.window_label, name="window_label"))
+        if self.kind is not None:
+            object.__setattr__(self, "kind", Texts.of(self.kind, name="kind"))
+        object.__setattr__(self, "covariates", checked_covariates(self.covariates))
         check_arrays(
             entity_idx=self.entity_idx,
             n_entities=len(entities),
@@ -98,8 +113,10 @@ class EventCounts:
             count=self.count,
             exposure=self.exposure,
             window_start=self.window_start,
-            others={"window_label": self.window_label, "label": self.label, "kind": self.kind},
+            others={"window_label": self.window_label, "label": self.label, "kind": self.kind, **self.covariates},
         )
+        if self.volume is not None:
+            object.__setattr__(self, "volume", checked_volume(self.volume, self.count))
 
     @property
     def n_obs(self) -> int:
@@ -125,6 +142,8 @@ class EventCounts:
         window: str | None = None,
         timezone: str | None = None,
         source: Mapping[str, Any] | None = None,
+        covariates: Mapping[str, ArrayLike] | None = None,
+        volume: ArrayLike | None = None,
     ) -> "EventCounts":
         """Counts from parallel sequences in any order; entities are sorted by label, windows within them by time.
 
@@ -139,9 +158,12 @@ class EventCounts:
             window: Length of a window, as a pandas offset.
             timezone: Zone in which window labels are written; UTC when left out and times are given.
             source: Where the counts come from.
+            covariates: name -> numbers or texts, shape (n_obs,).
+            volume: How much the events moved, shape (n_obs,), NaN or zero without an event.
 
         Raises:
             DataError: for counts that are negative, fractional or missing, and for lengths that differ.
+            ConfigurationError: for a covariate called like a column of the table (`to_frame`).
 
         Example:
             >>> EventCounts.from_arrays(entity=["x", "y"], count=[1, 2], exposure=[0.5, 1.0]).exposure.tolist()
@@ -153,17 +175,31 @@ class EventCounts:
             "window": window_label,
             "label": label,
             "kind": kind,
+            "volume": volume,
         }
-        frame = tabular.frame_of(entity, count, columns)
-        parts = tabular.parts_of_frame(frame, entities=sorted(set(frame["entity"])), timezone=timezone)
+        for name in covariates or {}:
+            check_name(name)
+        frame = tabular.frame_of(entity, count, columns | dict(covariates or {}))
+        parts = tabular.parts_of_frame(frame, sort_entities=True, timezone=timezone, covariates=list(covariates or {}))
         return cls(**parts, window=window, source=dict(source or {}))
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, *, window: str | None = None, timezone: str | None = None
+        cls,
+        frame: pd.DataFrame,
+        *,
+        window: str | None = None,
+        timezone: str | None = None,
+        covariates: Sequence[str] | None = None,
     ) -> "EventCounts":
         """Counts from a table with columns entity and count, and as they are there exposure, window_start, window,
-        label and kind: the inverse of `to_frame`. Entities keep the order in which they first appear.
+        volume, label and kind: the inverse of `to_frame`. Entities keep the order in which they first appear.
+
+        Args:
+            frame: The table.
+            window: Length of a window; what `to_frame` noted when left out.
+            timezone: Zone of the windows; what `to_frame` noted when left out.
+            covariates: Columns that are covariates; those that `to_frame` noted when left out.
 
         Raises:
             DataError: for a missing column, or for counts that are not counts.
@@ -174,9 +210,9 @@ class EventCounts:
             True
         """  # noqa: D205
         kept = frame.attrs.get(tabular.ATTRIBUTE, {})
-        entities = list(dict.fromkeys(frame["entity"].astype(str))) if "entity" in frame else []
         zone = timezone or kept.get("timezone")
-        parts = tabular.parts_of_frame(frame, entities=entities, timezone=zone)
+        named = list(kept.get("covariates", ()) if covariates is None else covariates)
+        parts = tabular.parts_of_frame(frame, sort_entities=False, timezone=zone, covariates=named)
         return cls(
             **parts,
             window=window or kept.get("window"),
@@ -185,39 +221,40 @@ class EventCounts:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per observation: entity, window_start (UTC, absent without times), window, count, exposure, and label
-        and kind where they are known. Window length, zone, source and what was left out are in `attrs`.
+        """One row per observation: entity, window_start (UTC, absent without times), window, count, exposure and, where
+        they are known, volume, label, kind and the covariates. Window length, zone, source, the names of the
+        covariates and what was left out are in `attrs`. In large tables entities and windows are categories.
         """  # noqa: D205
-        columns: dict[str, Any] = {"entity": np.asarray(self.entities, dtype=object)[self.entity_idx]}
+        columns: dict[str, Any] = {"entity": Texts(self.entities, self.entity_idx).to_pandas()}
         if self.window_start is not None:
-            columns["window_start"] = self.window_start
-        columns |= {"window": self.window_label, "count": self.count, "exposure": self.exposure}
-        columns |= {name: getattr(self, name) for name in ("label", "kind") if getattr(self, name) is not None}
-        frame = pd.DataFrame({name: np.array(values) for name, values in columns.items()})
+            columns["window_start"] = np.array(self.window_start)
+        columns |= {"window": self.window_label.to_pandas(), "count": np.array(self.count)}
+        columns |= {"exposure": np.array(self.exposure)}
+        columns |= {name: np.array(getattr(self, name)) for name in ("volume", "label") if self._knows(name)}
+        columns |= {} if self.kind is None else {"kind": self.kind.to_pandas()}
+        for name, column in self.covariates.items():
+            columns[name] = column.to_pandas() if isinstance(column, Texts) else np.array(column)
+        frame = pd.DataFrame(columns, copy=False)
         frame.attrs[tabular.ATTRIBUTE] = {
             "window": self.window,
             "timezone": self.timezone,
             "left_out": [{"reason": entry.reason, "rows": entry.rows} for entry in self.left_out],
             "source": json.loads(json.dumps(dict(self.source), default=str)),
+            **({"covariates": list(self.covariates)} if self.covariates else {}),
         }
         return frame
 
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of the entities and of every array; equal data have equal fingerprints."""
-        digest = hashlib.sha256(json.dumps(self.entities, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         start = None if self.window_start is None else self.window_start.view(np.int64)
-        kind = None if self.kind is None else json.dumps(self.kind.tolist()).encode()
-        for name, values, dtype in (
-            ("entity_idx", self.entity_idx, "<i8"),
-            ("count", self.count, "<i8"),
-            ("exposure", self.exposure, "<f8"),
-            ("window_start", start, "<i8"),
-            ("label", self.label, "u1"),
-        ):
-            digest.update(name.encode())
-            digest.update(b"absent" if values is None else np.ascontiguousarray(values, dtype=dtype).tobytes())
-        digest.update(b"kind" + (kind or b"absent"))
-        return digest.hexdigest()
+        arrays: dict[str, tuple[NDArray[Any] | None, str]] = {
+            "entity_idx": (self.entity_idx, "<i8"),
+            "count": (self.count, "<i8"),
+            "exposure": (self.exposure, "<f8"),
+            "window_start": (start, "<i8"),
+            "label": (self.label, "u1"),
+        }
+        return fingerprint_of(self.entities, arrays, self.kind, self.covariates, self.volume)
 
     def describe(self) -> dict[str, Any]:
         """What the counts are, as plain data for a manifest or a page."""
@@ -235,10 +272,15 @@ class EventCounts:
             "window": self.window,
             "timezone": self.timezone,
             "labelled": None if self.label is None else int(self.label.sum()),
+            **({"covariates": describe_covariates(self.covariates)} if self.covariates else {}),
+            **({} if self.volume is None else {"total_volume": float(np.nansum(self.volume))}),
             "left_out": [{"reason": entry.reason, "rows": entry.rows} for entry in self.left_out],
             "source": dict(self.source),
             "fingerprint": self.fingerprint(),
         }
+
+    def _knows(self, name: str) -> bool:
+        return getattr(self, name) is not None
 
     def index_of(self, entity: str) -> int:
         """The position of an entity in `entities`.

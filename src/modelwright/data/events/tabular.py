@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from modelwright.core.errors import DataError
 from modelwright.core.names import suggestion
-from modelwright.data.events.checks import first_bad
+from modelwright.data.events.checks import first_bad, sealed
+from modelwright.data.events.ordering import ascending_order, in_order
+from modelwright.data.events.texts import RowNames, Texts, as_codes
 from modelwright.data.events.windows import window_labels
 from modelwright.data.events.zones import find_zone
 
@@ -36,54 +38,71 @@ def frame_of(entity: Any, count: Any, columns: Mapping[str, Any]) -> pd.DataFram
     return pd.DataFrame(arrays)
 
 
-def parts_of_frame(frame: pd.DataFrame, *, entities: Sequence[str], timezone: str | None) -> dict[str, Any]:
+def parts_of_frame(
+    frame: pd.DataFrame, *, sort_entities: bool, timezone: str | None, covariates: Sequence[str] = ()
+) -> dict[str, Any]:
     """The constructor arguments of `EventCounts` that a table holds, sorted by entity and window.
 
     Args:
-        frame: Columns entity and count; exposure, window_start, window, label, kind where they are there.
-        entities: Labels in the order in which they are to be numbered.
+        frame: Columns entity and count; exposure, window_start, window, volume, label, kind where they are there.
+        sort_entities: Whether entities are numbered by label; in the order in which they first appear otherwise.
         timezone: Zone of window labels, when these must be written.
+        covariates: Columns that are covariates.
 
     Raises:
         DataError: for a missing column or values that are not counts.
     """
-    for name in ("entity", "count"):
+    for name in ("entity", "count", *covariates):
         if name not in frame.columns:
             known = [str(column) for column in frame.columns]
             raise DataError("no such column", field=name, got=name, todo=suggestion(name, known))
     if not len(frame):
         raise DataError("the table has no rows", field="data", expected="at least one observation")
-    missing = frame["entity"].isna().to_numpy()
-    if missing.any():
-        raise first_bad("entity", frame["entity"].to_numpy(dtype=object), missing, "a label for every row")
-    number = {name: code for code, name in enumerate(entities)}
-    codes = np.array([number[name] for name in frame["entity"].astype(str)], dtype=np.int64)
+    entities, codes = _entities(frame["entity"], sort=sort_entities)
     start = _instants(frame["window_start"]) if "window_start" in frame else None
-    keys = (codes,) if start is None else (start.view(np.int64), codes)
-    order = np.lexsort(keys)
+    order = _order(codes, len(entities), start)
     zone = find_zone(timezone)
     if "window" in frame:
-        texts = np.array([str(value) for value in frame["window"]], dtype=object)
+        texts = Texts.of(frame["window"], name="window")
     elif start is not None:
         texts = window_labels(start.view(np.int64) // 1_000, zone)
     else:
-        texts = np.array([f"row {row + 1}" for row in range(len(frame))], dtype=object)
-    exposure = _numbers(frame["exposure"], "exposure") if "exposure" in frame else np.ones(len(frame))
+        texts = Texts(RowNames(len(frame)), np.arange(len(frame), dtype=np.int32))
+    columns: dict[str, NDArray[Any]] = {"entity_idx": codes, "count": _counts(frame["count"])}
+    columns["exposure"] = _numbers(frame["exposure"], "exposure") if "exposure" in frame else np.ones(len(frame))
+    columns |= {} if start is None else {"window_start": start}
+    columns |= {"volume": _volumes(frame["volume"])} if "volume" in frame else {}
+    columns |= {"label": _labels(frame["label"])} if "label" in frame else {}
+    # Values that are in order already may be those of the table itself, which is free to change.
     parts: dict[str, Any] = {
-        "entity_idx": codes[order],
-        "entities": tuple(entities),
-        "count": _counts(frame["count"])[order],
-        "exposure": exposure[order],
-        "window_start": None if start is None else start[order],
-        "window_label": texts[order],
-        "timezone": zone.name if start is not None else None,
+        name: sealed(values.copy() if order is None else values[order]) for name, values in columns.items()
     }
-    if "label" in frame:
-        parts["label"] = _labels(frame["label"])[order]
-    if "kind" in frame:
-        kind = frame["kind"].to_numpy(dtype=object)
-        parts["kind"] = np.array(["" if pd.isna(value) else str(value) for value in kind], dtype=object)[order]
+    parts |= {"entities": entities, "window_label": in_order(texts, order), "window_start": parts.get("window_start")}
+    parts["timezone"] = zone.name if start is not None else None
+    parts |= {"kind": in_order(Texts.of(frame["kind"], name="kind"), order)} if "kind" in frame else {}
+    parts["covariates"] = {name: frame[name] if order is None else frame[name].iloc[order] for name in covariates}
     return parts
+
+
+def _entities(column: "pd.Series[Any]", *, sort: bool) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Labels in the order in which they are numbered, and the number of each row."""
+    codes, entities = as_codes(column)
+    if (codes < 0).any():
+        raise first_bad("entity", column.to_numpy(dtype=object), codes < 0, "a label for every row")
+    if not sort:
+        return tuple(entities), codes
+    order = sorted(range(len(entities)), key=entities.__getitem__)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return tuple(entities[place] for place in order), rank[codes]
+
+
+def _order(codes: NDArray[np.int64], n_entities: int, start: NDArray[np.datetime64] | None) -> NDArray[np.int64] | None:
+    """The order by entity and time that leaves equal ones as they came; None when the rows have it already."""
+    if start is None:
+        return ascending_order(codes, n_entities)
+    places, instants = pd.factorize(start.view(np.int64), sort=True)
+    return ascending_order(codes * len(instants) + places, n_entities * len(instants))
 
 
 def _plain(values: Any) -> NDArray[Any]:
@@ -105,6 +124,12 @@ def _numbers(column: "pd.Series[Any]", name: str) -> NDArray[np.float64]:
     if np.isnan(numbers).any():
         raise first_bad(name, column.to_numpy(dtype=object), np.isnan(numbers), "numbers")
     return np.asarray(numbers, dtype=np.float64)
+
+
+def _volumes(column: "pd.Series[Any]") -> NDArray[np.float64]:
+    """Numbers; what is missing stays NaN."""
+    missing = column.isna().to_numpy()
+    return np.where(missing, np.nan, _numbers(column.where(~missing, 0), "volume"))
 
 
 def _counts(column: "pd.Series[Any]") -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pandas.tseries.frequencies import to_offset
 
 from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.data.events.texts import Texts
 from modelwright.data.events.zones import DAY, Int64, Zone
 
 _SMALLEST_US = 1_000
@@ -191,7 +192,7 @@ def _day(year: int) -> int:
     return int(np.datetime64(f"{year}-01-01", "D").astype(np.int64))
 
 
-def window_labels(start_us: Int64, zone: Zone) -> NDArray[np.object_]:
+def window_labels(start_us: Int64, zone: Zone) -> Texts:
     """What a person reads for each window start: a date, or date and time where windows are shorter than days.
 
     In a zone that changes its clocks, times carry their offset, because one wall-clock hour then happens twice.
@@ -201,25 +202,34 @@ def window_labels(start_us: Int64, zone: Zone) -> NDArray[np.object_]:
         zone: The zone whose clock is shown.
 
     Returns:
-        Texts, shape (n_obs,); equal windows share one text.
+        Texts, shape (n_obs,), the distinct ones by time.
+
+    Example:
+        >>> from modelwright.data.events.zones import find_zone
+        >>> window_labels(np.array([DAY, 0, DAY]), find_zone(None)).tolist()
+        ['1970-01-02', '1970-01-01', '1970-01-02']
     """
-    codes, unique = pd.factorize(start_us)
-    unique = np.asarray(unique, dtype=np.int64)
+    codes, distinct = pd.factorize(start_us, sort=True)
+    unique = np.asarray(distinct, dtype=np.int64)
     local = zone.to_local(unique)
     clock = local.view("datetime64[us]")
     finest = next(place for place, width in enumerate(_WIDTHS) if not (local % width).any())
     # The names of units are written out because the type of the function depends on them.
-    written = (
-        np.datetime_as_string(clock, unit="D"),
-        np.datetime_as_string(clock, unit="m"),
-        np.datetime_as_string(clock, unit="s"),
-        np.datetime_as_string(clock, unit="ms"),
-        np.datetime_as_string(clock, unit="us"),
-    )
-    texts = np.char.replace(written[finest], "T", " ")
+    if finest == 0:
+        texts = np.datetime_as_string(clock, unit="D")
+    elif finest == 1:
+        texts = np.datetime_as_string(clock, unit="m")
+    elif finest == 2:
+        texts = np.datetime_as_string(clock, unit="s")
+    elif finest == 3:
+        texts = np.datetime_as_string(clock, unit="ms")
+    else:
+        texts = np.datetime_as_string(clock, unit="us")
+    texts = np.char.replace(texts, "T", " ")
     if finest > 0 and zone.changes_clocks:
         texts = np.char.add(texts, _offset_texts(local - unique))
-    return np.asarray(texts, dtype=object)[codes]
+    again, names = pd.factorize(texts.astype(object))
+    return Texts([str(name) for name in names], codes if len(names) == len(unique) else again[codes])
 
 
 def _offset_texts(offsets: Int64) -> NDArray[np.str_]:
