@@ -3,15 +3,67 @@
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from modelwright.bayesian.event_rates.names import ALPHA, ENTITY, MU, PHI, THETA
 from modelwright.bayesian.event_rates.rate_integrals import Population
+from modelwright.bayesian.event_rates.statistics import SufficientStatistics
 from modelwright.core.errors import ConfigurationError, DataError
 
 
+GROUP = "group"
+"""Dimension of the stored statistics: one group for every entity and exposure."""
+
+GROUPS = {"entity": "group_entity", "exposure": "group_exposure", "windows": "group_windows", "total": "group_total"}
+"""Constant data: the statistics' arrays (n_groups,) and what they are called in a trace."""
+
+HISTOGRAM = {"count": "distinct_count", "times": "distinct_count_times"}
+"""Constant data: the distinct counts above zero and how often each occurs, dimension "distinct"."""
+
+
 def entity_labels(trace: Any) -> tuple[str, ...]:
-    """The entities a trace knows, in the order of its rates."""
-    return tuple(str(label) for label in _posterior(trace).coords[ENTITY].values)
+    """The entities a trace knows, in the order of its rates or, without rates, of its statistics."""
+    posterior = _posterior(trace)
+    if ENTITY in posterior.coords:
+        return tuple(str(label) for label in posterior.coords[ENTITY].values.tolist())
+    constant = getattr(trace, "constant_data", None)
+    if constant is None or ENTITY not in constant.coords:
+        raise DataError(
+            "the trace does not say which entities it knows",
+            field="trace",
+            expected="rates (theta) in the posterior, or statistics in constant_data",
+            todo="read the groups posterior and constant_data of the trace",
+        )
+    return tuple(str(label) for label in constant.coords[ENTITY].values.tolist())
+
+
+def statistics_variables(statistics: SufficientStatistics) -> xr.Dataset:
+    """The statistics as variables for a trace's `constant_data`: read back by `statistics_in`.
+
+    Example:
+        >>> from modelwright.bayesian.event_rates.statistics import statistics_of
+        >>> from modelwright.data.events import EventCounts
+        >>> found = statistics_variables(statistics_of(EventCounts.from_arrays(entity=["a", "b"], count=[3, 1])))
+        >>> found["group_total"].values.tolist(), found["entity"].values.tolist()
+        ([3.0, 1.0], ['a', 'b'])
+    """
+    variables = {name: (GROUP, getattr(statistics, field)) for field, name in GROUPS.items()}
+    variables |= {name: ("distinct", getattr(statistics, field)) for field, name in HISTOGRAM.items()}
+    return xr.Dataset(variables, coords={ENTITY: np.asarray(statistics.entities, dtype=str)})
+
+
+def statistics_in(trace: Any) -> SufficientStatistics | None:
+    """The statistics a trace was conditioned on; None for a trace that does not carry them.
+
+    They describe the base model: extensions, whose rates depend on more, store none.
+    """
+    constant = getattr(trace, "constant_data", None)
+    needed = (*GROUPS.values(), *HISTOGRAM.values())
+    if constant is None or ENTITY not in constant.coords or any(name not in constant for name in needed):
+        return None
+    arrays = {field: np.asarray(constant[name].values, float) for field, name in (GROUPS | HISTOGRAM).items()}
+    arrays["entity"] = arrays["entity"].astype(np.int64)
+    return SufficientStatistics(entities=tuple(str(label) for label in constant[ENTITY].values.tolist()), **arrays)
 
 
 def is_poisson(trace: Any) -> bool:
@@ -50,7 +102,7 @@ def rate_draws(trace: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         rates (n_entities, n_draws), contiguous per entity, and concentrations (n_draws,), infinite for Poisson.
     """
-    posterior = _posterior(trace)
+    posterior = _posterior(trace, (MU, ALPHA, THETA))
     kept = _kept(trace, most)
     rates = np.asarray(posterior[THETA].transpose("chain", "draw", ENTITY).values)
     rates = np.ascontiguousarray(rates.reshape(-1, rates.shape[-1])[kept].T, dtype=float)
@@ -77,9 +129,9 @@ def check_draws(number: object, *, field: str) -> int:
     return int(number)
 
 
-def _posterior(trace: Any) -> Any:
+def _posterior(trace: Any, needed: tuple[str, ...] = (MU, ALPHA)) -> Any:
     posterior = getattr(trace, "posterior", None)
-    missing = [name for name in (MU, ALPHA, THETA) if posterior is None or name not in posterior]
+    missing = [name for name in needed if posterior is None or name not in posterior]
     if missing:
         raise DataError(
             f"the trace has no {missing[0]}",
