@@ -34,6 +34,7 @@ class Listed:
         label: Known attacks, shape (n_listed,), or None.
         kind: Kinds of attack joined by "+", shape (n_listed,), or None.
         observed: First instant and end of the observed span, microseconds.
+        clock_unit: What the times count in, microseconds: the span ends one unit after the last event.
         rows: Rows that were used.
         left_out: Rows that were not.
     """
@@ -45,6 +46,7 @@ class Listed:
     label: NDArray[np.bool_] | None
     kind: NDArray[np.object_] | None
     observed: tuple[int, int]
+    clock_unit: int
     rows: int
     left_out: tuple[LeftOut, ...]
 
@@ -105,7 +107,8 @@ def aggregate_events(rows: Rows, meaning: Meaning, grid: WindowGrid, *, leave_ou
     resolution = next((u for u in _CLOCK_UNITS if not groups[f"beyond_{u}"].to_numpy().any()), 1)
     first, last = int(groups["first"].to_numpy().min()), int(groups["last"].to_numpy().max())
     observed = (first, _later(last, resolution, grid.zone))
-    return Listed(entities, *listed, observed, int(groups["n_rows"].to_numpy().sum()), left_out), covering
+    n_rows = int(groups["n_rows"].to_numpy().sum())
+    return Listed(entities, *listed, observed, resolution, n_rows, left_out), covering
 
 
 def _later(instant: int, resolution: int, zone: Zone) -> int:

@@ -177,6 +177,7 @@ def _from_events(
             "rows": listed.rows,
             "filled_windows": len(filled.count) - len(listed.count),
             "observed": observed,
+            "clock_unit": listed.clock_unit,
             "edge_windows": edge_windows,
         },
     )
