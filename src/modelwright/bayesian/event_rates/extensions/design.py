@@ -1,0 +1,261 @@
+"""The data of an extended model: observations with their design matrices, places in time and volumes, checked.
+
+For the likelihood observations are put together into cells of equal entity, exposure and factor: all windows of an
+entity without window-level parts, one window each with temporal deviations. A cell's likelihood needs its number of
+windows, how many of them have no events, and its sum of counts, as in `numpyro_model` of the base model.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modelwright.bayesian.event_rates.extensions import names
+from modelwright.bayesian.event_rates.extensions.columns import (
+    Column,
+    check_distinct,
+    column_of,
+    describe_column,
+    first_windows,
+)
+from modelwright.bayesian.event_rates.extensions.settings import Extensions
+from modelwright.bayesian.event_rates.extensions.windows import DriftLevels, Steps, drift_levels, steps_between
+from modelwright.bayesian.event_rates.observations import (
+    CompressedCounts,
+    Observations,
+    check_observations,
+    compress,
+)
+from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.data.events import EventCounts
+
+
+@dataclass(frozen=True, eq=False)
+class Coefficients:
+    """The coefficients of one level, beta = C u with free numbers u.
+
+    Args:
+        columns: The columns they belong to.
+        names: Their names, such as "tier[gold]".
+        matrix: The design matrix, shape (n_entities or n_obs, n_coefficients).
+        contrasts: C, shape (n_coefficients, n_free).
+    """
+
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    matrix: np.ndarray
+    contrasts: np.ndarray
+
+    @property
+    def free(self) -> np.ndarray:
+        """The design matrix of the free numbers, shape (rows, n_free)."""
+        return self.matrix @ self.contrasts
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Observations with the same mean, whatever the parameters are.
+
+    Args:
+        of_observation: Cell of each observation, shape (n_obs,).
+        representative: An observation of each cell, shape (n_cells,).
+        entity: Entity of each cell, same shape.
+        exposure: Its exposure.
+        windows: Its number of observations.
+        silent: How many of them have no events.
+        total: Its sum of counts.
+    """
+
+    of_observation: np.ndarray
+    representative: np.ndarray
+    entity: np.ndarray
+    exposure: np.ndarray
+    windows: np.ndarray
+    silent: np.ndarray
+    total: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Everything an extended model needs to know of the data.
+
+    Args:
+        observations: Counts, entities, exposures.
+        counts: Their sufficient statistics, with how often each count occurs.
+        entity_level: Coefficients that act on the entities' rates; None without any.
+        window_level: Coefficients that act on single windows; None without any.
+        drift: Levels of the common drift; None without it.
+        steps: Gaps between an entity's windows; None without temporal deviations.
+        cells: Observations with the same mean.
+        eventful: Positions of the observations with events, shape (n_eventful,).
+        log_volume: Their log volumes, same shape; None without volumes.
+    """
+
+    observations: Observations
+    counts: CompressedCounts
+    entity_level: Coefficients | None
+    window_level: Coefficients | None
+    drift: DriftLevels | None
+    steps: Steps | None
+    cells: Cells
+    eventful: np.ndarray
+    log_volume: np.ndarray | None
+
+    @property
+    def n_obs(self) -> int:
+        """Observations."""
+        return len(self.observations.y)
+
+    @property
+    def n_entities(self) -> int:
+        """Entities."""
+        return self.observations.n_entities
+
+
+def design_of(data: EventCounts, extensions: Extensions) -> Design:
+    """The design of some data.
+
+    Raises:
+        ConfigurationError: for columns and times that the extensions need and the data have not, or whose effects could
+            not be told apart. DataError: for values that cannot be used.
+
+    Example:
+        >>> days = np.array(["2024-03-02", "2024-03-04"] * 2, dtype="datetime64[ns]")
+        >>> data = EventCounts.from_arrays(entity=list("aabb"), count=[1, 2, 0, 5], window_start=days, window="1D")
+        >>> design = design_of(data, Extensions.create(chosen="covariates", covariates="day_of_week"))
+        >>> design.window_level.names
+        ('day_of_week[Monday]', 'day_of_week[Saturday]')
+    """
+    observations = check_observations(data.count, data.entity_idx, data.n_entities, data.exposure)
+    drift = drift_levels(data, extensions.drift) if extensions.has(names.DRIFT) else None
+    columns = [describe_column(data, name) for name in extensions.covariates if extensions.has(names.COVARIATES)]
+    entity_level = coefficients(data, columns, "entity")
+    window_level = coefficients(data, columns, "window")
+    _check_coefficients(data, entity_level, window_level, drift)
+    steps = steps_between(data) if extensions.has(names.TEMPORAL) else None
+    eventful = np.flatnonzero(observations.y > 0)
+    return Design(
+        observations=observations,
+        counts=compress(observations),
+        entity_level=entity_level,
+        window_level=window_level,
+        drift=drift,
+        steps=steps,
+        cells=_cells(observations, window_level, drift, alone=steps is not None),
+        eventful=eventful,
+        log_volume=_log_volumes(data)[eventful] if extensions.has(names.VOLUMES) else None,
+    )
+
+
+def coefficients(data: EventCounts, columns: list[Column], level: str) -> Coefficients | None:
+    """The coefficients of one level for these data, or None when no column is of that level."""
+    mine = tuple(column for column in columns if column.level == level)
+    if not mine:
+        return None
+    rows = first_windows(data) if level == "entity" else slice(None)
+    matrix = np.concatenate([column.encode(column_of(data, column.name)[rows]) for column in mine], axis=1)
+    contrasts = np.zeros((matrix.shape[1], sum(column.contrasts.shape[1] for column in mine)))
+    row = place = 0
+    for column in mine:
+        block = column.contrasts
+        contrasts[row : row + block.shape[0], place : place + block.shape[1]] = block
+        row, place = row + block.shape[0], place + block.shape[1]
+    return Coefficients(mine, tuple(name for column in mine for name in column.coefficients), matrix, contrasts)
+
+
+def columns_to_json(design: Design) -> str:
+    """What training found of the columns and the drift, for windows to come."""
+    columns = [column for part in (design.entity_level, design.window_level) if part for column in part.columns]
+    return json.dumps([vars(column) for column in columns])
+
+
+def columns_from_json(text: str) -> list[Column]:
+    """The columns that `columns_to_json` wrote.
+
+    Example:
+        >>> columns_from_json('[{"name": "x", "level": "entity", "values": null, "center": 1.0, "scale": 2.0}]')
+        [Column(name='x', level='entity', values=None, center=1.0, scale=2.0)]
+    """
+    found = []
+    for entry in json.loads(text):
+        known: Mapping[str, Any] = entry
+        values = None if known["values"] is None else tuple(known["values"])
+        found.append(Column(known["name"], known["level"], values, known["center"], known["scale"]))
+    return found
+
+
+def _check_coefficients(
+    data: EventCounts, entity_level: Coefficients | None, window_level: Coefficients | None, drift: DriftLevels | None
+) -> None:
+    for part, rows, what in ((entity_level, data.n_entities, "entities"), (window_level, data.n_obs, "windows")):
+        if part is not None and part.contrasts.shape[1] >= rows:
+            raise ConfigurationError(
+                f"{part.contrasts.shape[1]} free coefficients for {rows} {what} could fit anything",
+                field="covariates",
+                expected=f"fewer than {rows} free coefficients",
+                got=", ".join(column.name for column in part.columns),
+                todo="leave out the column with most values",
+            )
+    if entity_level is not None:
+        check_distinct(entity_level.columns, entity_level.free, np.empty((data.n_entities, 0)), of_drift="")
+    if window_level is not None:
+        seasonal = drift is not None and drift.kind != "random_walk"
+        before = drift.basis[drift.level] if drift is not None and seasonal else np.empty((data.n_obs, 0))
+        of_drift = f"drift by {drift.kind}" if drift is not None else ""
+        check_distinct(window_level.columns, window_level.free, before, of_drift=of_drift)
+
+
+def _cells(
+    observations: Observations, window_level: Coefficients | None, drift: DriftLevels | None, *, alone: bool
+) -> Cells:
+    n_obs = len(observations.y)
+    if alone:
+        representative = of_observation = np.arange(n_obs)
+    else:
+        keys = [np.unique(observations.exposure, return_inverse=True)[1]]
+        if window_level is not None:
+            keys.append(np.unique(window_level.matrix, axis=0, return_inverse=True)[1].reshape(-1))
+        if drift is not None:
+            keys.append(drift.level)
+        of_observation = observations.entity_idx
+        for key in keys:
+            codes = of_observation * (int(key.max()) + 1) + key
+            _, representative, of_observation = np.unique(codes, return_index=True, return_inverse=True)
+    n_cells = len(representative)
+    return Cells(
+        of_observation=of_observation,
+        representative=representative,
+        entity=observations.entity_idx[representative],
+        exposure=observations.exposure[representative],
+        windows=np.bincount(of_observation, minlength=n_cells).astype(np.float64),
+        silent=np.bincount(of_observation, observations.y == 0, minlength=n_cells),
+        total=np.bincount(of_observation, observations.y, minlength=n_cells),
+    )
+
+
+def _log_volumes(data: EventCounts) -> np.ndarray:
+    """Log volume of every observation, NaN without events, shape (n_obs,)."""
+    volume = data.volume
+    if volume is None:
+        raise ConfigurationError(
+            "volumes needs a column of volumes, and these data have none",
+            field="extension",
+            got=names.VOLUMES,
+            todo="name the column, such as volume=bytes, or leave volumes out",
+        )
+    eventful = data.count > 0
+    if not eventful.any():
+        raise DataError("no window has an event, so that no volume is known", field="volume")
+    unusable = eventful & ~(np.isfinite(volume) & (volume > 0))
+    if unusable.any():
+        row = int(np.argmax(unusable))
+        raise DataError(
+            f"{int(unusable.sum())} windows with events have no volume (first at row {row + 1})",
+            field="volume",
+            expected="a finite volume above 0 in every window with events",
+            got=float(volume[row]),
+            todo="leave these windows out, or leave volumes out",
+        )
+    return np.log(np.where(eventful, volume, np.nan))
