@@ -3,6 +3,7 @@
     python benchmarks/calibration.py                      # 200 replications from the priors
     python benchmarks/calibration.py --replications 1000
     python benchmarks/calibration.py --broken             # data from another prior than the model's: must be detected
+    python benchmarks/calibration.py --shape-prior "gamma(2, 0.5)" --alpha-prior "log_normal(0, 0.7)"
     python benchmarks/calibration.py --write-docs         # rewrite docs/calibration.md and its figure
 
 Parameters and counts are drawn from the priors, the model is fitted to each data set with the NumPyro kernel and the
@@ -57,6 +58,7 @@ ENTITIES, WINDOWS = 8, 10
 EXPOSURE = np.repeat(np.geomspace(0.5, 2.0, ENTITIES)[:, None], WINDOWS, axis=1)
 KEPT = 99
 QUANTITIES = ("mu", "alpha", "phi", "theta_1", "mean log theta", "log likelihood")
+PRIORS = ("mu_prior", "shape_prior", "alpha_prior", "phi_prior")
 ARRAYS = ("total", "count", "times", "constant")
 
 
@@ -208,8 +210,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--broken", action="store_true", help="draw the data from the mean_scaled prior instead")
     parser.add_argument("--write-docs", action="store_true", help="write docs/calibration.md and its figure")
+    for name in PRIORS:
+        parser.add_argument(f"--{name.replace('_', '-')}", help="a prior such as gamma(2, 0.5); not one that ends")
     options = parser.parse_args(arguments)
-    chosen = {"parameterization": options.parameterization} if options.parameterization else {}
+    chosen = {name: getattr(options, name) for name in ("parameterization", *PRIORS) if getattr(options, name)}
     config = ModelConfig.create(**chosen)
     other = "noncentered" if config.parameterization == "mean_scaled" else "mean_scaled"
     simulated_from = config.model_copy(update={"parameterization": other}) if options.broken else config
@@ -241,12 +245,13 @@ def report(
 ) -> list[str]:
     """The outcome as lines of Markdown."""
     table = calibration_table(tested)
+    stated = ", ".join(f"{name} ~ {prior}" for name, prior in config.hyperpriors().items())
     low = sum(r.smallest_ess < KEPT for r in results)
     return [
         f"{len(results)} data sets of {ENTITIES} entities and {WINDOWS} windows, drawn from the "
         f"{'mean_scaled prior (on purpose)' if options.broken else 'priors'}; {config.parameterization} "
-        f"parameterisation, one chain of {options.tune} + {options.draws} draws each, thinned to {KEPT}; seed "
-        f"{options.seed}; {seconds:.0f} s.",
+        f"parameterisation, {stated}; one chain of {options.tune} + {options.draws} draws each, thinned to {KEPT}; "
+        f"seed {options.seed}; {seconds:.0f} s.",
         "",
         "| " + " | ".join(table.columns) + " |",
         "|" + "---|" * len(table.columns),

@@ -122,3 +122,13 @@ def test_the_benchmark_passes_the_right_model_and_detects_a_wrong_prior(options)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("| problem |" in done.stdout) is bool(options)
+
+
+@pytest.mark.slow
+def test_the_benchmark_passes_named_hyperpriors_and_a_prior_of_the_shape():
+    priors = ["--shape-prior", "gamma(2, 0.5)", "--alpha-prior", "log_normal(0, 0.7)"]
+    priors += ["--phi-prior", "half_student_t(4, 2)"]
+    command = [sys.executable, str(BENCHMARK), "--replications", "60", "--draws", "1000", "--tune", "500", *priors]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "shape ~ gamma(2, 0.5), alpha ~ log_normal(0, 0.7), phi ~ half_student_t(4, 2)" in done.stdout

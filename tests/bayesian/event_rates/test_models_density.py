@@ -141,6 +141,11 @@ def test_named_hyperpriors_are_the_same_in_both_engines_and_on_paper(first: str,
     model = build_hierarchical_negbinom_model(data.y, data.entity_idx, 5, config, exposure=data.exposure)
     assert {variable.name for variable in model.free_RVs} == set(values)
     assert [variable.name for variable in model.deterministics] == (["mu"] if of_shape else [])
+    if of_shape:
+        import pymc as pm
+
+        drawn = pm.draw([model[name] for name in ("mu", "shape", "alpha")], mode="FAST_COMPILE", random_seed=1)
+        np.testing.assert_allclose(drawn[0], drawn[1] / drawn[2], rtol=SAME_FORMULA)
     with model:
         plain = model.compile_logp(jacobian=False, mode="FAST_COMPILE")
     forward = {
