@@ -15,15 +15,13 @@ where S_e and n_e are the sum and number of windows of exposure e, and c the con
 answer needs, whatever the counts and the concentration, and c = infinity is the Poisson likelihood.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from modelwright.bayesian.event_rates.density import log1p_ratio
 from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_largest, log_peak_and_integral
-from modelwright.bayesian.inference.settings import available_cores
+from modelwright.bayesian.inference.blocks import Block, blocks, in_order
 
 DROP = 38.0
 """Nats below the mode at which a grid may end: exp(-38) is below double precision."""
@@ -33,7 +31,7 @@ _LARGEST_STEP = 0.2
 """Spacing of the trapezoid rule in log rate. For a Gamma density of shape s its relative error is twice
 |Gamma(s + 2 pi i/step)|/Gamma(s), below 5e-15 at these values for every s, and below 5e-6 at twice the spacing."""
 
-_CELLS = 16_384
+CELLS = 16_384
 """Integrals in a block: the unit of work of a thread, and of what is held in memory at a time (some 10 MB)."""
 
 
@@ -149,11 +147,11 @@ def extent(
     inverse = population.inverse_concentration
     slope = population.shape + windows.total.sum(-1)[..., None]
     fall = DROP / (population.rate * np.exp(mode))
-    right = np.log1p(fall)
+    right = np.sqrt(2.0 * fall)  # e^u - 1 - u is at least u^2/2; the map below comes down to its solution from there
     for _ in range(3):
         right = np.log1p(fall + right)
     distances = []
-    for sign, distance in ((-1.0, 1.5 + fall), (1.0, right + 0.1)):
+    for sign, distance in ((-1.0, 1.5 + fall), (1.0, right)):
         for _ in range(10):
             u = sign * distance
             drop = -log_ratio(population, windows, mode, u[..., None])[..., 0] - DROP
@@ -252,20 +250,12 @@ def log_marginal(population: Population, windows: Windows, *, cores: int | None 
     rows = Windows(*(np.atleast_2d(part) for part in (windows.exposure, windows.total, windows.number)))
     found = np.empty((len(rows.total), len(population)))
 
-    def fill(block: tuple[slice, slice]) -> None:
+    def fill(block: Block) -> None:
         found[block] = _log_marginal_of(cells_of(population, rows, *block)).reshape(found[block].shape)
 
-    run_blocks(fill, list(blocks(*found.shape)), cores)
+    for _ in in_order(fill, blocks(*found.shape, CELLS), cores):
+        pass
     return found[0] if alone else found
-
-
-def blocks(rows: int, draws: int) -> Iterator[tuple[slice, slice]]:
-    """Parts of a (rows, draws) table of integrals that are computed at a time, none larger than memory allows."""
-    wide = min(draws, _CELLS)
-    high = max(1, _CELLS // max(wide, 1))
-    for row in range(0, rows, high):
-        for draw in range(0, draws, wide):
-            yield slice(row, min(rows, row + high)), slice(draw, min(draws, draw + wide))
 
 
 def cells_of(population: Population, rows: Windows, some: slice, draws: slice) -> Cells:
@@ -277,24 +267,6 @@ def cells_of(population: Population, rows: Windows, some: slice, draws: slice) -
         *(np.tile(np.asarray(part, float)[draws], n_rows) for part in of_draws),
         *(np.repeat(np.asarray(part, float)[some].T, n_draws, axis=1) for part in of_rows),
     )
-
-
-def run_blocks(
-    work: Callable[[tuple[slice, slice]], None], parts: list[tuple[slice, slice]], cores: int | None = None
-) -> None:
-    """Do the work of every block, several at a time; an interrupt is heard between two of them."""
-    threads = min(cores or available_cores(), len(parts))
-    if threads <= 1:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for done in [pool.submit(work, part) for part in parts]:
-                done.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def _log_marginal_of(cells: Cells) -> np.ndarray:

@@ -301,10 +301,10 @@ def _extent(
     """
     gaussian = np.sqrt(2.0 * DROP) * sd
     fall = DROP / (cells.rate * theta)
-    right = np.log1p(fall)
+    right = np.sqrt(2.0 * fall)  # e^u - 1 - u is at least u^2/2; the map below comes down to its solution from there
     for _ in range(2):
         right = np.log1p(fall + right)
-    limits = (np.minimum(1.0 + fall, np.maximum(-knee, 1e-3)), right + 0.1)
+    limits = (np.minimum(1.0 + fall, np.maximum(-knee, 1e-3)), right)
     starts = (gaussian * (1.0 + gaussian / 6.0), gaussian / (1.0 + gaussian / 6.0))
     ends = []
     for sign, limit, start in zip((-1.0, 1.0), limits, starts, strict=True):
