@@ -21,6 +21,7 @@ import pandas as pd
 from modelwright.core.errors import ModelwrightError
 from modelwright.core.sections import Picture, Section, Table, TrainingOutcome
 from modelwright.core.verdict import Finding, Grade, Verdict
+from modelwright.runs.lineage import Continuation
 from modelwright.runs.store import RunStore
 
 MODEL = "sample"
@@ -56,6 +57,13 @@ def train(project: str, *, runs: int = 1, rows: int = 20, hold: bool = False, la
             if largest_file:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
             run.write_outcome(ready)
+
+
+def update(project: str) -> None:
+    store = RunStore(Path(project))
+    continues = Continuation(store.get("latest").run_id, ("aa", "bb"))
+    with store.start(MODEL, **EMPTY, continues=continues) as run:
+        run.write_outcome(outcome(20))
 
 
 def remove(project: str) -> None:
