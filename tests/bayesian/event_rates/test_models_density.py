@@ -178,6 +178,12 @@ def test_the_start_is_the_same_point_whichever_of_mu_and_shape_has_the_prior() -
     np.testing.assert_allclose(by_shape["alpha"], by_mu["alpha"], rtol=3e-3)
 
 
+def test_the_start_heeds_a_strong_prior_of_what_it_is_about() -> None:
+    for name, prior in (("mu", {"mu_prior": "gamma(1e6, 5e5)"}), ("shape", {"shape_prior": "gamma(1e6, 5e5)"})):
+        values = starting_point(compress(observations()), ModelConfig.create(**prior)).values
+        np.testing.assert_allclose(values[name], 2.0, rtol=0.01)  # ten standard deviations of the prior
+
+
 @pytest.mark.parametrize("phi", [1e-3, 0.7, 30.0, 1e4])
 @pytest.mark.parametrize("largest", [3, 60, 10**6])
 def test_compressed_likelihood_and_gradient_are_the_dense_ones(largest: int, phi: float) -> None:
