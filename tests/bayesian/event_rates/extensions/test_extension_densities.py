@@ -133,13 +133,14 @@ def written_out(
     half_normal = {
         "drift_scale": extensions.drift_prior_sd,
         "tau": extensions.tau_prior_sd,
-        "rate_sd": extensions.rate_prior_sd,
-        "volume_sd": extensions.volume_spread_prior_sd,
-        "sigma": extensions.volume_spread_prior_sd,
+        "sigma": extensions.sigma_prior_sd,
     }
     for name, scale in half_normal.items():
         if name in values:
             total += stats.halfnorm(scale=scale).logpdf(values[name])
+    for name in ("rate_sd", "volume_sd"):
+        if name in values:
+            total += stats.gamma(2, scale=extensions.spread_prior_mean / 2).logpdf(values[name])
     for name, beta in (("psi", stats.beta(2, 1)), ("rho", stats.beta(2, 2)), ("correlation_raw", stats.beta(2, 2))):
         if name in values:
             total += beta.logpdf(values[name])

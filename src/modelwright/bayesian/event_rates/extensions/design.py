@@ -78,6 +78,25 @@ class Cells:
 
 
 @dataclass(frozen=True, eq=False)
+class Volumes:
+    """The volumes of windows with events, and what their likelihood needs of them: r_ij = log v_ij - log y_ij.
+
+    Args:
+        log_volume: log v of each observation with events, shape (n_eventful,).
+        times: Observations with events of each entity, shape (n_entities,).
+        mean: Mean of r over them, 0 without any, same shape.
+        squares: Sum of (r_ij - mean_i)^2 over all of them.
+        constant: -sum of log v - n_eventful log(2 pi)/2.
+    """
+
+    log_volume: np.ndarray
+    times: np.ndarray
+    mean: np.ndarray
+    squares: float
+    constant: float
+
+
+@dataclass(frozen=True, eq=False)
 class Design:
     """Everything an extended model needs to know of the data.
 
@@ -90,7 +109,7 @@ class Design:
         steps: Gaps between an entity's windows; None without temporal deviations.
         cells: Observations with the same mean.
         eventful: Positions of the observations with events, shape (n_eventful,).
-        log_volume: Their log volumes, same shape; None without volumes.
+        volumes: Their volumes; None without the extension.
     """
 
     observations: Observations
@@ -101,7 +120,7 @@ class Design:
     steps: Steps | None
     cells: Cells
     eventful: np.ndarray
-    log_volume: np.ndarray | None
+    volumes: Volumes | None
 
     @property
     def n_obs(self) -> int:
@@ -145,7 +164,7 @@ def design_of(data: EventCounts, extensions: Extensions) -> Design:
         steps=steps,
         cells=_cells(observations, window_level, drift, alone=steps is not None),
         eventful=eventful,
-        log_volume=_log_volumes(data)[eventful] if extensions.has(names.VOLUMES) else None,
+        volumes=_volumes(data, eventful) if extensions.has(names.VOLUMES) else None,
     )
 
 
@@ -235,27 +254,34 @@ def _cells(
     )
 
 
-def _log_volumes(data: EventCounts) -> np.ndarray:
-    """Log volume of every observation, NaN without events, shape (n_obs,)."""
-    volume = data.volume
-    if volume is None:
+def _volumes(data: EventCounts, eventful: np.ndarray) -> Volumes:
+    if data.volume is None:
         raise ConfigurationError(
             "volumes needs a column of volumes, and these data have none",
             field="extension",
             got=names.VOLUMES,
             todo="name the column, such as volume=bytes, or leave volumes out",
         )
-    eventful = data.count > 0
-    if not eventful.any():
+    if not len(eventful):
         raise DataError("no window has an event, so that no volume is known", field="volume")
-    unusable = eventful & ~(np.isfinite(volume) & (volume > 0))
-    if unusable.any():
-        row = int(np.argmax(unusable))
+    volume = data.volume[eventful]
+    if (volume <= 0).any():
+        row = int(eventful[np.argmax(volume <= 0)])
         raise DataError(
-            f"{int(unusable.sum())} windows with events have no volume (first at row {row + 1})",
+            f"{int((volume <= 0).sum())} windows with events have no volume (first at row {row + 1})",
             field="volume",
-            expected="a finite volume above 0 in every window with events",
-            got=float(volume[row]),
+            expected="a volume above 0 in every window with events",
+            got=float(data.volume[row]),
             todo="leave these windows out, or leave volumes out",
         )
-    return np.log(np.where(eventful, volume, np.nan))
+    log_volume, entity = np.log(volume), data.entity_idx[eventful]
+    return volume_statistics(log_volume, log_volume - np.log(data.count[eventful]), entity, data.n_entities)
+
+
+def volume_statistics(log_volume: np.ndarray, per_event: np.ndarray, entity: np.ndarray, n_entities: int) -> Volumes:
+    """The statistics of some log volumes and log volumes per event, each (n_eventful,) as are their entities."""
+    times = np.bincount(entity, minlength=n_entities).astype(np.float64)
+    mean = np.bincount(entity, per_event, minlength=n_entities) / np.maximum(times, 1.0)
+    squares = float(np.sum((per_event - mean[entity]) ** 2))
+    constant = -float(log_volume.sum()) - 0.5 * len(log_volume) * np.log(2.0 * np.pi)
+    return Volumes(log_volume, times, mean, squares, float(constant))

@@ -105,10 +105,9 @@ def _draw_log_normal(
     mu: np.ndarray, shift: np.ndarray, extensions: Extensions, generator: np.random.Generator
 ) -> Draws:
     n_draws, n_entities = shift.shape
-    spread = extensions.volume_spread_prior_sd
-    rate_sd = np.abs(generator.normal(0.0, extensions.rate_prior_sd, n_draws))
+    rate_sd, volume_sd = generator.gamma(2.0, 0.5 * extensions.spread_prior_mean, (2, n_draws))
+    sigma = np.abs(generator.normal(0.0, extensions.sigma_prior_sd, n_draws))
     volume_mean = generator.normal(extensions.volume_prior_mean, extensions.volume_prior_sd, n_draws)
-    volume_sd, sigma = np.abs(generator.normal(0.0, spread, (2, n_draws)))
     correlation = 2.0 * generator.beta(2.0, 2.0, n_draws) - 1.0
     of_rate, of_volume = generator.normal(size=(2, n_draws, n_entities))
     together = correlation[:, None] * of_rate + np.sqrt(1.0 - correlation**2)[:, None] * of_volume
@@ -187,7 +186,7 @@ def log_likelihoods_extended(draws: Draws, design: Design) -> np.ndarray:
             with np.errstate(divide="ignore"):  # a psi of exactly 1 leaves no other way to be silent
                 inflated = np.logaddexp(np.log1p(-active), np.log(active) + silence)
             found = np.where(y > 0, np.log(active) + found, inflated)
-        if design.log_volume is not None:
+        if design.volumes is not None:
             found[:, design.eventful] += log_volume_densities(block, design)
         result[rows] = found
     return result
@@ -195,12 +194,12 @@ def log_likelihoods_extended(draws: Draws, design: Design) -> np.ndarray:
 
 def log_volume_densities(draws: Draws, design: Design) -> np.ndarray:
     """Log density of the volumes given the counts, shape (draws, n_eventful): log-normal around nu_i + log y_ij."""
-    assert design.log_volume is not None
+    assert design.volumes is not None
     seen, at = design.observations, design.eventful
     expected = draws[names.NU][:, seen.entity_idx[at]] + np.log(seen.y[at])
     sigma = draws[names.SIGMA][:, None]
-    z = (design.log_volume - expected) / sigma
-    return -0.5 * z**2 - np.log(sigma) - 0.5 * np.log(2.0 * np.pi) - design.log_volume
+    z = (design.volumes.log_volume - expected) / sigma
+    return -0.5 * z**2 - np.log(sigma) - 0.5 * np.log(2.0 * np.pi) - design.volumes.log_volume
 
 
 def _blocks(draws: Draws, design: Design) -> Iterator[tuple[slice, Draws]]:

@@ -233,7 +233,7 @@ def _predictions(
 def _likelihoods(posterior: xr.Dataset, design: Design, coords: dict[str, Any]) -> xr.Dataset:
     step = _step(posterior, design.n_obs, budget=ELEMENT_BUDGET)
     values = log_likelihoods_extended(thinned(posterior, step), design)
-    what = "count" if design.log_volume is None else "count and volume"
+    what = "count" if design.volumes is None else "count and volume"
     return predictive_group({Y: values}, posterior, step, coords=coords, dims={Y: [OBS]}, attrs={"density_of": what})
 
 
@@ -251,9 +251,9 @@ def _constant_data(data: EventCounts, design: Design, coords: dict[str, Any]) ->
     if data.window_start is not None:
         nanoseconds = np.asarray(data.window_start).astype("datetime64[ns]").astype(np.int64)
         constant[base_names.WINDOW_START] = (OBS, nanoseconds, {"meaning": "nanoseconds since 1970-01-01 UTC"})
-    if design.log_volume is not None:
+    if design.volumes is not None:
         volume = np.full(design.n_obs, np.nan)
-        volume[design.eventful] = np.exp(design.log_volume)
+        volume[design.eventful] = np.exp(design.volumes.log_volume)
         constant[names.VOLUME] = (OBS, volume)
     return xr.Dataset(constant, coords={OBS: coords[OBS]})
 

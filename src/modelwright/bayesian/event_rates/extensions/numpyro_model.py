@@ -17,7 +17,7 @@ from jax.scipy.special import gammaln
 
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.extensions import names
-from modelwright.bayesian.event_rates.extensions.design import Cells, Coefficients, Design
+from modelwright.bayesian.event_rates.extensions.design import Cells, Coefficients, Design, Volumes
 from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.extensions.windows import Steps
 from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE, THETA, THETA_RAW, Y
@@ -73,6 +73,15 @@ def count_log_likelihood(cells: Cells, counts: CompressedCounts, log_mean: Any, 
     return jnp.sum(each + active * (silence + jnp.log(psi)) + cells.silent * inflated) + constant
 
 
+def volume_log_likelihood(volumes: Volumes, nu: Any, sigma: Any) -> Any:
+    """Log likelihood of all volumes given the counts in nats, a scalar; `nu` of shape (n_entities,).
+
+    constant - n log sigma - [sum (r_ij - mean_i)^2 + sum n_i (mean_i - nu_i)^2] / (2 sigma^2)
+    """
+    squares = volumes.squares + jnp.sum(volumes.times * (volumes.mean - nu) ** 2)
+    return volumes.constant - jnp.sum(volumes.times) * jnp.log(sigma) - 0.5 * squares / sigma**2
+
+
 def recurrence(first: Any, carry: Any, innovation: Any, longest: int) -> Any:
     """a_j = carry_j a_(j-1) + innovation_j, beginning anew at each entity's first window, shape (n_obs,).
 
@@ -124,14 +133,14 @@ def _log_normal_rates(
     design: Design, config: ModelConfig, extensions: Extensions, mu_prior: Any, log_factor: Any
 ) -> Any:
     """Log rates, correlated with the entities' log volumes per event; the volumes' likelihood on the way."""
-    spread = dist.HalfNormal(extensions.volume_spread_prior_sd)
+    spread = dist.Gamma(2.0, 2.0 / extensions.spread_prior_mean)
     location = jnp.log(numpyro.sample(MU, mu_prior)) + log_factor * jnp.ones(design.n_entities)
-    rate_sd = numpyro.sample(names.RATE_SD, dist.HalfNormal(extensions.rate_prior_sd))
+    rate_sd = numpyro.sample(names.RATE_SD, spread)
     volume_mean = numpyro.sample(
         names.VOLUME_MEAN, dist.Normal(extensions.volume_prior_mean, extensions.volume_prior_sd)
     )
     volume_sd = numpyro.sample(names.VOLUME_SD, spread)
-    sigma = numpyro.sample(names.SIGMA, spread)
+    sigma = numpyro.sample(names.SIGMA, dist.HalfNormal(extensions.sigma_prior_sd))
     half = numpyro.sample(names.CORRELATION_RAW, dist.Beta(2.0, 2.0))
     correlation = numpyro.deterministic(names.CORRELATION, 2.0 * half - 1.0)
     alone = 2.0 * jnp.sqrt(half * (1.0 - half))  # sqrt(1 - correlation^2) without cancellation
@@ -147,10 +156,7 @@ def _log_normal_rates(
         together = correlation * of_rate + alone * of_volume
         nu = numpyro.deterministic(names.NU, volume_mean + volume_sd * together)
     numpyro.deterministic(THETA, jnp.exp(log_theta))
-    seen = design.observations
-    expected = nu[seen.entity_idx[design.eventful]] + jnp.log(seen.y[design.eventful])
-    density = dist.Normal(expected, sigma).log_prob(design.log_volume) - design.log_volume
-    numpyro.factor(names.VOLUME, jnp.sum(density))
+    numpyro.factor(names.VOLUME, volume_log_likelihood(design.volumes, nu, sigma))
     return log_theta
 
 

@@ -100,10 +100,10 @@ def _gamma_rates(config: ModelConfig, shift: Any) -> Any:
 
 def _log_normal_rates(design: Design, config: ModelConfig, extensions: Extensions, shift: Any) -> Any:
     location = pt.log(pymc_variable(config.hyperpriors()[MU], MU)) + shift
-    rate_sd = pm.HalfNormal(names.RATE_SD, extensions.rate_prior_sd)
+    rate_sd = pm.Gamma(names.RATE_SD, alpha=2.0, beta=2.0 / extensions.spread_prior_mean)
     volume_mean = pm.Normal(names.VOLUME_MEAN, extensions.volume_prior_mean, extensions.volume_prior_sd)
-    volume_sd = pm.HalfNormal(names.VOLUME_SD, extensions.volume_spread_prior_sd)
-    sigma = pm.HalfNormal(names.SIGMA, extensions.volume_spread_prior_sd)
+    volume_sd = pm.Gamma(names.VOLUME_SD, alpha=2.0, beta=2.0 / extensions.spread_prior_mean)
+    sigma = pm.HalfNormal(names.SIGMA, extensions.sigma_prior_sd)
     half = pm.Beta(names.CORRELATION_RAW, 2.0, 2.0)
     correlation = pm.Deterministic(names.CORRELATION, 2.0 * half - 1.0)
     alone = 2.0 * pt.sqrt(half * (1.0 - half))
@@ -119,7 +119,7 @@ def _log_normal_rates(design: Design, config: ModelConfig, extensions: Extension
         nu = pm.Deterministic(names.NU, volume_mean + volume_sd * together, dims=ENTITY)
     seen = design.observations
     expected = nu[seen.entity_idx[design.eventful]] + np.log(seen.y[design.eventful])
-    pm.LogNormal(names.VOLUME, expected, sigma, observed=np.exp(design.log_volume))
+    pm.LogNormal(names.VOLUME, expected, sigma, observed=np.exp(design.volumes.log_volume))
     return pm.Deterministic(THETA, pt.exp(log_theta), dims=ENTITY)
 
 

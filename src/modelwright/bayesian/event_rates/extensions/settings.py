@@ -41,7 +41,8 @@ class Extensions(BaseModel):
 
     Volumes: rates are log-normal here instead of Gamma, for correlation has a meaning between two normal effects:
     log theta_i ~ Normal(log mu + x_i beta, rate_sd), so that `mu` is the median rate. There is no `alpha`. The prior of
-    the correlation is LKJ(2), which for two effects is (1 + correlation)/2 ~ Beta(2, 2).
+    the correlation is LKJ(2), which for two effects is (1 + correlation)/2 ~ Beta(2, 2). The two standard deviations
+    are Gamma(2, 2/spread_prior_mean), which keeps away from zero, where a correlation means nothing.
 
     Zero inflation: psi ~ Beta(2, 1), the probability of being active, as in PyMC's ZeroInflatedNegativeBinomial.
 
@@ -56,10 +57,10 @@ class Extensions(BaseModel):
         coefficient_prior_sd: Standard deviation of every coefficient.
         tau_prior_sd: Scale of the half-normal prior on `tau`.
         drift_prior_sd: Scale of the half-normal prior on `drift_scale`.
-        rate_prior_sd: Scale of the half-normal prior on `rate_sd`.
+        spread_prior_mean: Mean of the Gamma(2) priors on `rate_sd` and `volume_sd`.
         volume_prior_mean: Mean of the normal prior on `volume_mean`, the log volume per event.
         volume_prior_sd: Its standard deviation; 10 covers e^20 either way.
-        volume_spread_prior_sd: Scale of the half-normal priors on `volume_sd` and `sigma`.
+        sigma_prior_sd: Scale of the half-normal prior on `sigma`.
 
     Raises:
         ConfigurationError: from `create`, naming the field, what was expected and what came.
@@ -81,10 +82,10 @@ class Extensions(BaseModel):
     coefficient_prior_sd: Real = Field(default=1.0, ge=1e-6, le=1e6)
     tau_prior_sd: Real = Field(default=0.5, ge=1e-6, le=1e6)
     drift_prior_sd: Real = Field(default=0.5, ge=1e-6, le=1e6)
-    rate_prior_sd: Real = Field(default=1.0, ge=1e-6, le=1e6)
+    spread_prior_mean: Real = Field(default=1.0, ge=1e-6, le=1e6)
     volume_prior_mean: Real = Field(default=0.0, ge=-1e6, le=1e6)
     volume_prior_sd: Real = Field(default=10.0, ge=1e-6, le=1e6)
-    volume_spread_prior_sd: Real = Field(default=1.0, ge=1e-6, le=1e6)
+    sigma_prior_sd: Real = Field(default=1.0, ge=1e-6, le=1e6)
 
     @field_validator("chosen", "covariates", mode="before")
     @classmethod
@@ -198,7 +199,7 @@ def _refuse_gamma_settings(config: ModelConfig) -> None:
                 "with volumes the rates are log-normal and there is no alpha",
                 field=field,
                 got=given,
-                todo=f"leave {field} out and give rate_prior_sd, or leave volumes out",
+                todo=f"leave {field} out and give spread_prior_mean, or leave volumes out",
             )
 
 

@@ -37,6 +37,7 @@ def simulate_extended(
     *,
     config: ModelConfig | None = None,
     seed: int = 42,
+    columns_seed: int | None = None,
     **given: Any,
 ) -> tuple[EventCounts, dict[str, Any]]:
     """A table of counts with columns, times and volumes, and the parameters it was drawn with.
@@ -51,6 +52,7 @@ def simulate_extended(
         extensions: The model.
         config: The base model; the default configuration when left out.
         seed: Seed.
+        columns_seed: Seed of the columns that are made up, where many data sets shall have the same; `seed` otherwise.
         **given: Values of parameters by name: scalars, or arrays of the shape they have in a trace, such as
             `beta` (coefficients, in the order of the columns). What is not given is drawn from its prior.
 
@@ -71,7 +73,8 @@ def simulate_extended(
             raise ConfigurationError("not usable", field=field, expected="a whole number of at least 1", got=value)
     config = config or ModelConfig()
     generator = named_generator(seed, "simulate extended event rates")
-    blank = _windows(n_entities, n_windows, extensions, generator)
+    columns = named_generator(seed if columns_seed is None else columns_seed, "columns")
+    blank = _windows(n_entities, n_windows, extensions, columns)
     counted = extensions.model_copy(update={"chosen": tuple(e for e in extensions.chosen if e != names.VOLUMES)})
     design = design_of(blank, counted)  # there are no volumes yet
     truth = draw_extended_prior(config, extensions, design, 1, generator)

@@ -61,13 +61,11 @@ def _log_normal_start(design: Design, config: ModelConfig, extensions: Extension
     theta = base.values[THETA] if THETA in base.values else _rates(config, base)
     spread = next(base.scales[name] for name in (THETA, THETA_RAW) if name in base.scales)
     log_theta = np.log(theta)
-    seen, at = design.observations, design.eventful
-    assert design.log_volume is not None
-    per_event = design.log_volume - np.log(seen.y[at])
-    times = np.bincount(seen.entity_idx[at], minlength=design.n_entities)
-    total = np.bincount(seen.entity_idx[at], per_event, minlength=design.n_entities)
-    nu = (total + per_event.mean()) / (times + 1.0)  # an entity without events has the mean of all
-    sigma = max(float((per_event - nu[seen.entity_idx[at]]).std()), 0.05)
+    seen = design.volumes
+    assert seen is not None
+    times, n = seen.times, float(seen.times.sum())
+    nu = (times * seen.mean + float(times @ seen.mean) / n) / (times + 1.0)  # without events, the mean of all
+    sigma = max(float(np.sqrt(seen.squares / n)), 0.05)
     rate_sd, volume_sd = max(float(log_theta.std()), 0.1), max(float(nu.std()), 0.1)
     location, volume_mean = float(log_theta.mean()), float(nu.mean())
     few = np.asarray(1.0 / np.sqrt(design.n_entities + 1.0))
