@@ -18,10 +18,11 @@ CLASSIC = ModelConfig(
 """theta ~ Gamma(a, b), a ~ Exponential(1), b ~ Gamma(0.1, 1), as George, Makov and Smith (1993) and BUGS write it."""
 
 
-@pytest.fixture(scope="module")
-def draws() -> dict[str, np.ndarray]:
-    """Draws of the published parameters, by NUTS, each of shape (1, chain, draw)."""
-    posterior = fit_event_rates(pump_failures(), CLASSIC, predictive_draws=10, prior_draws=10).posterior
+@pytest.fixture(scope="module", params=["numpyro", "collapsed"])
+def draws(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
+    """Draws of the published parameters, each of shape (1, chain, draw)."""
+    trace = fit_event_rates(pump_failures(), CLASSIC, engine=request.param, predictive_draws=10, prior_draws=10)
+    posterior = trace.posterior
     assert list(posterior.data_vars) == ["mu", "alpha", "theta"]  # whichever of mu and the shape had the prior
     mu, alpha, theta = (posterior[name].values for name in ("mu", "alpha", "theta"))
     ours = {"alpha": mu * alpha, "beta": alpha, **{f"theta[{k + 1}]": theta[..., k] for k in range(10)}}

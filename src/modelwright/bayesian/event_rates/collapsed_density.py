@@ -137,7 +137,8 @@ class CollapsedDensity:
         columns = []
         for name, prior in self.priors.items():
             low, high = prior.support
-            value = np.asarray(values[MU]) * values[ALPHA] if name == SHAPE else np.asarray(values[name], float)
+            derived = name == SHAPE and SHAPE not in values
+            value = np.asarray(np.asarray(values[MU]) * values[ALPHA] if derived else values[name], float)
             if np.isinf(high):
                 columns.append(np.log(value))
             else:

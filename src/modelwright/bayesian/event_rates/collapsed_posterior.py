@@ -12,7 +12,6 @@ import numpy as np
 
 from modelwright.bayesian.event_rates.collapsed_density import CollapsedDensity, to_population
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI
 from modelwright.bayesian.event_rates.start import starting_point
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics
 from modelwright.bayesian.inference.collapsed import LARGEST_K_HAT, IndependenceDraws, sample_by_independence
@@ -99,8 +98,8 @@ def sample_hyperparameters(
         cores=cores,
     )
     guess = starting_point(statistics.compressed(), config)
-    start = density.point({name: value for name, value in guess.values.items() if name in (MU, ALPHA, PHI)})
-    scale = np.array([float(guess.scales.get(name, guess.scales[MU])) for name in density.names])
+    start = density.point(guess.values)
+    scale = np.array([float(guess.scales[name]) for name in density.names])
     if method == "nuts":
         reason = "as asked"
         return _by_nuts(density, start, scale, settings, progress, reason, float("nan"), began)
