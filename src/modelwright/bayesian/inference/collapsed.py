@@ -34,13 +34,14 @@ LARGEST_K_HAT = 0.7
 """Above this the proposals miss too much of the posterior's tails for the chains to be relied on."""
 
 _ROUNDS = 6
-_GOOD = 0.92
-"""Effective share of a pilot round's draws at which the proposal needs no further fitting."""
+_GOOD, _GOOD_K_HAT = 0.92, 0.4
+"""Effective share of a pilot round's draws, and k-hat, at which the proposal needs no further fitting."""
 
+_LARGEST_ROUND = 5000
 _BURN_IN = 25
 _BATCH = 1000
 _DF = (6.0, 15.0)
-_COMPONENTS = (1, 2, 3, 5)
+_COMPONENTS = (1, 2, 3, 5, 8, 12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +170,7 @@ def _pilot(
     progress: ProgressCallback,
 ) -> _Pilot:
     """Rounds of draws, each from a proposal fitted to those before, until a round is nearly as good as exact draws."""
-    size = int(np.clip(200 * len(mode), 500, 2000))
+    size = int(np.clip(200 * len(mode), 400, 2000))
     proposal = with_wide_component(single_student(mode, 1.2 * covariance, 5.0), share=0.1, widening=2.0, df=3.0)
     drawn, targets, proposals = [], [], []
     for number in range(_ROUNDS):
@@ -184,8 +185,9 @@ def _pilot(
         mixed = np.logaddexp.reduce([one.log_density(everything) for one in proposals])
         weights = smoothed_weights(_finite(log_target - mixed)[None])[0][0]
         proposal = _best_fit(everything, weights, generator)
-        if efficiency >= _GOOD and number >= 1:
+        if efficiency >= _GOOD and k_hat[0] <= _GOOD_K_HAT and number >= 1:
             break
+        size = min(2 * size, _LARGEST_ROUND) if number >= 1 else size
     return _Pilot(proposal, everything, log_target, weights, float(k_hat[0]), efficiency)
 
 
@@ -196,6 +198,8 @@ def _best_fit(points: np.ndarray, weights: np.ndarray, generator: np.random.Gene
     best, best_score = None, -np.inf
     for components in _COMPONENTS:
         if components > 1 and effective < 50.0 * components * d:
+            break
+        if components > 5 and best is not None and len(best.share) < 5:
             break
         for df in _DF:
             found = fit_mixture(points, weights, components=components, df=df, generator=generator)

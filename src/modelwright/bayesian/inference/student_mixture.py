@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 
 _ROUNDS = 40
 _RIDGE = 0.01
@@ -33,7 +33,7 @@ class StudentMixture:
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         """Log density at points (n, d), shape (n,)."""
-        return np.asarray(logsumexp(self._log_parts(points)[0], axis=0))
+        return _log_sum(self._log_parts(points))
 
     def draw(self, size: int, generator: np.random.Generator) -> np.ndarray:
         """Independent draws, shape (size, d)."""
@@ -43,21 +43,18 @@ class StudentMixture:
         turned = (self.factor[which] * normal[:, None, :]).sum(-1)
         return np.asarray(self.location[which] + spread[:, None] * turned)
 
-    def _log_parts(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log of share times density, and squared distance in units of the scale, of each component: (n, points)."""
+    def _log_parts(self, points: np.ndarray) -> np.ndarray:
+        """Log of share times density of each component, shape (components, n)."""
         d = points.shape[1]
         distance = np.empty((len(self.share), len(points)))
         for j in range(len(self.share)):
-            away = points - self.location[j]
-            for k in range(d):  # forward substitution: the same on every machine, without BLAS
-                away[:, k] -= (away[:, :k] * self.factor[j, k, :k]).sum(1)
-                away[:, k] /= self.factor[j, k, k]
-            distance[j] = (away * away).sum(1)
+            unit = _solved(self.factor[j], points - self.location[j])
+            distance[j] = (unit * unit).sum(1)
         half = 0.5 * (self.df + d)
         log_constant = gammaln(half) - gammaln(0.5 * self.df) - 0.5 * d * np.log(self.df * np.pi)
         log_constant -= np.log(np.diagonal(self.factor, axis1=1, axis2=2)).sum(1)
         log_parts = np.log(self.share) + log_constant - half * np.log1p(distance / self.df[:, None]).T
-        return log_parts.T, distance
+        return np.asarray(log_parts.T)
 
 
 def single_student(location: np.ndarray, covariance: np.ndarray, df: float) -> StudentMixture:
@@ -96,37 +93,67 @@ def fit_mixture(
     d = points.shape[1]
     mean = (weights[:, None] * points).sum(0)
     away = points - mean
-    overall = _outer(weights, away) + 1e-12 * np.eye(d)
-    if components == 1:
-        mixture = single_student(mean, overall, df)
-    else:
-        location = points[generator.choice(len(points), size=components, p=weights, replace=True)]
-        factor = np.linalg.cholesky(overall) * components ** (-1.0 / d)
-        mixture = StudentMixture(
-            np.full(components, 1.0 / components),
-            location,
-            np.repeat(factor[None], components, axis=0),
-            np.full(components, float(df)),
-        )
+    overall = (weights[:, None, None] * away[:, :, None] * away[:, None, :]).sum(0)
+    whole = np.linalg.cholesky(overall + 1e-12 * np.diag(np.diagonal(overall)))
+    unit = _solved(whole, away)  # mean zero, covariance one: what follows need not care about scales
+    features = np.concatenate(
+        [np.ones((1, len(unit))), unit.T, (unit[:, :, None] * unit[:, None, :]).reshape(-1, d * d).T]
+    )
+    share = np.full(components, 1.0 / components)
+    location = unit[generator.choice(len(unit), size=components, p=weights)] if components > 1 else np.zeros((1, d))
+    scale = np.repeat(np.eye(d)[None] * components ** (-2.0 / d), components, axis=0)
+    before = -np.inf
     for _ in range(_ROUNDS):
-        log_parts, distance = mixture._log_parts(points)
-        belongs = weights * np.exp(log_parts - logsumexp(log_parts, axis=0))
+        log_parts, distance = _expected(features, share, location, scale, df)
+        log_sum = _log_sum(log_parts)
+        belongs = weights * np.exp(log_parts - log_sum)
         share = belongs.sum(1)
         kept = share > 1e-3
         belongs, distance, share = belongs[kept], distance[kept], share[kept]
-        pull = belongs * (df + d) / (df + distance)
-        location = np.stack([(one[:, None] * points).sum(0) / one.sum() for one in pull])
-        scales = [
-            _outer(one / total, points - centre) + _RIDGE * overall
-            for one, total, centre in zip(pull, share, location, strict=True)
-        ]
-        factor = np.linalg.cholesky(np.stack(scales))
-        mixture = StudentMixture(share / share.sum(), location, factor, np.full(len(share), float(df)))
-    return mixture
+        pull = belongs * ((df + d) / (df + distance))
+        moments = np.einsum("jn,pn->jp", pull, features)
+        location = moments[:, 1 : d + 1] / moments[:, :1]
+        second = moments[:, d + 1 :].reshape(-1, d, d) - moments[:, :1, None] * location[:, :, None] * location[:, None]
+        scale = second / share[:, None, None] + _RIDGE * np.eye(d)
+        share = share / share.sum()
+        now = float((weights * log_sum).sum())
+        if now - before < 1e-4:
+            break
+        before = now
+    return StudentMixture(
+        share,
+        mean + (whole * location[:, None, :]).sum(-1),
+        np.stack([(whole[:, :, None] * one).sum(1) for one in np.linalg.cholesky(scale)]),
+        np.full(len(share), float(df)),
+    )
 
 
-def _outer(weights: np.ndarray, away: np.ndarray) -> np.ndarray:
-    return np.asarray((weights[:, None, None] * away[:, :, None] * away[:, None, :]).sum(0))
+def _expected(
+    features: np.ndarray, share: np.ndarray, location: np.ndarray, scale: np.ndarray, df: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log of share times density up to a constant, and squared distance, of every component at every point."""
+    d = location.shape[1]
+    precision = np.linalg.inv(scale)
+    turned = (precision * location[:, None, :]).sum(-1)
+    form = np.concatenate([(turned * location).sum(1)[:, None], -2.0 * turned, precision.reshape(-1, d * d)], axis=1)
+    distance = np.maximum(np.einsum("jp,pn->jn", form, features), 0.0)
+    heights = np.log(share) - 0.5 * np.linalg.slogdet(scale)[1]
+    return heights[:, None] - 0.5 * (df + d) * np.log1p(distance / df), distance
+
+
+def _log_sum(log_parts: np.ndarray) -> np.ndarray:
+    """Log of the sum of exponentials over the first axis."""
+    largest = log_parts.max(0)
+    return np.asarray(largest + np.log(np.exp(log_parts - largest).sum(0)))
+
+
+def _solved(factor: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """Solve factor z = away for each row, by forward substitution: the same on every number of cores, without BLAS."""
+    unit = away.copy()
+    for k in range(len(factor)):
+        unit[:, k] -= (unit[:, :k] * factor[k, :k]).sum(1)
+        unit[:, k] /= factor[k, k]
+    return unit
 
 
 def _moments_of(mixture: StudentMixture) -> tuple[np.ndarray, np.ndarray]:
