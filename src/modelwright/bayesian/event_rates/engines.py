@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from modelwright.bayesian.inference.requirements import require_engine, require_platform
-from modelwright.core.errors import ConfigurationError, MissingDependencyError
+from modelwright.core.errors import ConfigurationError, MissingDependencyError, NotFoundError
 from modelwright.core.names import suggestion
 
 Engine = Literal["auto", "collapsed", "numpyro", "pymc", "nutpie"]
@@ -50,7 +50,7 @@ def choose_engine(engine: str = "auto", *, platform: str = "cpu", extensions: Se
 
     Raises:
         ConfigurationError: the engine cannot do what is asked, with the reason.
-        MissingDependencyError: it is not installed.
+        NotFoundError: there is no such engine. MissingDependencyError: it is not installed.
 
     Example:
         >>> choose_engine().name, choose_engine(extensions=["temporal"]).name
@@ -58,9 +58,7 @@ def choose_engine(engine: str = "auto", *, platform: str = "cpu", extensions: Se
     """
     if engine not in get_args(Engine):
         todo = suggestion(str(engine), get_args(Engine))
-        raise ConfigurationError(
-            "no such engine", field="engine", expected=" or ".join(get_args(Engine)), got=engine, todo=todo
-        )
+        raise NotFoundError(f"no engine is called {str(engine)!r}", field="engine", todo=todo)
     blocking = [name for name in extensions if name in NOT_COLLAPSIBLE]
     why = f"{blocking[0]}: {NOT_COLLAPSIBLE[blocking[0]]}" if blocking else ""
     if engine == "collapsed":

@@ -3,8 +3,8 @@
     p(theta_i | y, h) proportional to Gamma(theta_i; a, b) * product over its windows of NB(y_ij; theta_i e_ij, phi)
 
 for every draw h of the hyperparameters; over the draws this is the joint posterior, so a collapsed sampler needs no
-chain for the rates. Entities with equal statistics have equal posteriors: a table of the inverse distribution function
-is made once for all of them (`rate_quantiles`), and a draw is one look-up.
+chain for the rates. Entities with equal statistics have equal posteriors: what a draw needs to know of the density
+(`rate_rejection`), or its integrals and quantiles (`rate_quantiles`), are found once for all of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,18 +13,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.event_rates.rate_curves import PROBABILITIES, Curves, curves_of
+from modelwright.bayesian.event_rates.rate_curves import PROBABILITIES, curves_of
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
-from modelwright.bayesian.event_rates.rate_quantiles import QuantileTable, quantile_table
+from modelwright.bayesian.event_rates.rate_quantiles import quantile_table
+from modelwright.bayesian.event_rates.rate_rejection import draw_log_rates
 from modelwright.bayesian.event_rates.statistics import AlikeEntities
 from modelwright.bayesian.inference.settings import available_cores
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 
 _TABLE_POINTS = 40_000
-"""Points of the tables that are made at once; the result does not depend on the number of cores, but on this."""
+"""Points of the tables that are made at once."""
 
 _DRAWS_AT_ONCE = 200_000
-"""Draws looked up at once."""
+"""Draws made at once; the draws do not depend on the number of cores, but on this."""
+
+_CURVES = 16_384
+"""Densities held at once, each of one row under one draw of the hyperparameters."""
 
 _SMALLEST = float(np.finfo(float).tiny)
 """A rate below the smallest normal double (log rate -708) is given as that: it stays a positive number."""
@@ -40,8 +44,8 @@ def draw_rates(
 ) -> np.ndarray:
     """One draw of every entity's rate for every draw of the hyperparameters, all independent given these.
 
-    Negative-binomial counts: by the inverse distribution function, wrong by less than 1e-6 in probability. Poisson
-    counts: theta ~ Gamma(a + sum of counts, b + sum of exposures).
+    Negative-binomial counts: by rejection under tangents of the log-concave density (`rate_rejection`). Poisson counts:
+    theta ~ Gamma(a + sum of counts, b + sum of exposures).
 
     Args:
         population: Draws of the hyperparameters.
@@ -66,7 +70,7 @@ def draw_rates(
     blocks = list(_blocks(population, alike))
     streams = generator.spawn(len(blocks))
     poisson = not population.inverse_concentration.any()
-    draw = _draw_gamma if poisson else _draw_by_quantile
+    draw = _draw_gamma if poisson else _draw_by_rejection
 
     def work(index: int) -> None:
         draw(population, blocks[index], streams[index], rates)
@@ -175,13 +179,13 @@ def _blocks(population: Population, alike: AlikeEntities) -> Iterator[_Block]:
         members = np.flatnonzero(alike.profile == index)
         members = members[np.argsort(alike.row[members], kind="stable")]
         starts = np.searchsorted(alike.row[members], np.arange(len(profile.times) + 1))
-        for rows in _row_blocks(population, profile.windows, 1):
-            entity = np.concatenate([members[starts[row] : starts[row + 1]] for row in rows])
-            row = np.repeat(np.arange(len(rows)), starts[rows + 1] - starts[rows])
+        for first in range(0, len(profile.times), _CURVES):
+            rows = np.arange(first, min(first + _CURVES, len(profile.times)))
+            entity = members[starts[first] : starts[rows[-1] + 1]]
             if len(entity) == 0:
                 continue
-            points = len(rows) * 30
-            together = max(1, min(_TABLE_POINTS // points, _DRAWS_AT_ONCE // len(entity)))
+            row = alike.row[entity] - first
+            together = max(1, min(_CURVES // len(rows), _DRAWS_AT_ONCE // len(entity)))
             for start in range(0, len(population), together):
                 draws = np.arange(start, min(start + together, len(population)))
                 yield _Block(_rows_of(profile.windows, rows), entity, row, draws)
@@ -221,38 +225,10 @@ def _draw_gamma(population: Population, block: _Block, stream: np.random.Generat
         rates[draw, block.entity] = np.maximum(drawn, _SMALLEST)
 
 
-def _draw_by_quantile(population: Population, block: _Block, stream: np.random.Generator, rates: np.ndarray) -> None:
-    n_rows, n_draws = len(block.windows.total), len(block.draws)
-    table = _tables(curves_of(_part(population, block.draws), block.windows))
-    for index, draw in enumerate(block.draws):
-        probability = np.maximum(stream.random(len(block.entity)), 2.0**-54)
-        x = table.log_rate(block.row * n_draws + index, np.log(probability), np.log1p(-probability))
-        rates[draw, block.entity] = np.maximum(np.exp(x), _SMALLEST)
-    assert n_rows * n_draws == len(table.left)
-
-
-def _tables(curves: Curves) -> QuantileTable:
-    """The inverse distribution function of every curve."""
-    left, right, step = curves.extent(PROBABILITIES)
-    points = int(np.ceil(((right - left) / step).max())) + 1
-    step = (right - left) / (points - 1)
-    offset = left[:, None] + step[:, None] * np.arange(points)
-    density = np.exp(curves.log(offset))
-    slope, bend = curves.derivatives(offset)
-    first = density * slope
-    bend += slope * slope
-    bend *= density
-    return quantile_table(
-        x=offset + np.log(curves.mode)[:, None],
-        step=step,
-        density=density,
-        first=first,
-        second=bend,
-        left=density[:, 0] / slope[:, 0],
-        slope=slope[:, 0],
-        right=-density[:, -1] / slope[:, -1],
-        steepness=-slope[:, -1],
-    )
+def _draw_by_rejection(population: Population, block: _Block, stream: np.random.Generator, rates: np.ndarray) -> None:
+    curves = curves_of(_part(population, block.draws), block.windows)
+    drawn = np.exp(draw_log_rates(curves, len(block.draws), block.row, stream))
+    rates[block.draws[0] : block.draws[-1] + 1, block.entity] = np.maximum(drawn, _SMALLEST)
 
 
 def _summarise(population: Population, windows: Windows, levels: np.ndarray) -> np.ndarray:
