@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from modelwright.bayesian.event_rates.window_numbers import positions
 from modelwright.bayesian.event_rates.windows_seen import (
     NONE,
     WindowsSeen,
@@ -31,8 +32,7 @@ def check_new(new_counts: EventCounts, folded: WindowsSeen) -> None:
     if new_counts.window_start is None:
         return
     starts = new_counts.window_start.view(np.int64)
-    position = {label: index for index, label in enumerate(folded.entities)}
-    known = np.array([position.get(label, -1) for label in new_counts.entities])[new_counts.entity_idx]
+    known = positions(new_counts.entities, folded.entities)[new_counts.entity_idx]
     last = np.where(known >= 0, folded.last[known], NONE)
     again = (last != NONE) & (starts <= last)
     span = observed_span(new_counts)

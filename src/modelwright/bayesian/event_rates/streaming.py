@@ -23,7 +23,7 @@ import numpy as np
 
 from modelwright.bayesian.event_rates.continuation import check_new
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, merged, statistics_of
-from modelwright.bayesian.event_rates.window_numbers import NumberedWindows, starts_of
+from modelwright.bayesian.event_rates.window_numbers import NumberedWindows, all_labels, positions, starts_of
 from modelwright.bayesian.event_rates.windows_seen import (
     NONE,
     WindowsSeen,
@@ -207,11 +207,10 @@ def _without_open_window(
 
 def _extended(folded: WindowsSeen, more: WindowsSeen, mark: str) -> WindowsSeen:
     """Windows without a length, old and new."""
-    labels = tuple(sorted({*folded.entities, *more.entities}))
-    place = {label: position for position, label in enumerate(labels)}
+    labels = all_labels(folded.entities, more.entities)
     last = np.full(len(labels), NONE)
     for part in (folded, more):
-        np.maximum.at(last, [place[label] for label in part.entities], part.last)
+        np.maximum.at(last, positions(part.entities, labels), part.last)
     firsts = [part.first_window for part in (folded, more) if part.first_window is not None]
     lasts = [part.last_window for part in (folded, more) if part.last_window is not None]
     return replace(

@@ -47,9 +47,8 @@ class NumberedWindows:
         assert folded.last_window is not None
         starts = starts_of(new)
         grid = folded.covering(int(starts.min()), int(starts.max()))
-        labels = tuple(sorted({*folded.entities, *new.entities}))
-        place = {label: position for position, label in enumerate(labels)}
-        old = np.array([place[label] for label in folded.entities], dtype=np.int64)
+        labels = all_labels(folded.entities, new.entities)
+        old = positions(folded.entities, labels)
         is_known = np.zeros(len(labels), dtype=bool)
         is_known[old] = True
         last, so_far = np.full(len(labels), NONE), np.full(len(labels), -1, dtype=np.int64)
@@ -57,7 +56,7 @@ class NumberedWindows:
         if folded.open_count is not None:
             so_far[old] = folded.open_count
         first, cut = _numbers(grid, np.array([folded.first_window, folded.last_window])).tolist()
-        entity = np.array([place[label] for label in new.entities], dtype=np.int64)[new.entity_idx]
+        entity = positions(new.entities, labels)[new.entity_idx]
         index = _numbers(grid, starts)
         return cls(grid, labels, is_known, last, so_far, first, cut, max(cut, int(index.max())), entity, index)
 
@@ -121,6 +120,24 @@ class NumberedWindows:
             left_out=new.left_out,
             source={**new.source, "filled_windows": len(who) - int(found.sum())},
         )
+
+
+def all_labels(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    """Labels of both, sorted; the first are sorted already."""
+    return first if first == second else tuple(sorted({*first, *second}))
+
+
+def positions(labels: tuple[str, ...], within: tuple[str, ...]) -> np.ndarray:
+    """Where labels stand among others, -1 where they do not, shape (len(labels),).
+
+    Example:
+        >>> positions(("b", "x"), ("a", "b")).tolist()
+        [1, -1]
+    """
+    if labels == within:
+        return np.arange(len(labels))
+    place = {label: position for position, label in enumerate(within)}
+    return np.array([place.get(label, -1) for label in labels], dtype=np.int64)
 
 
 def starts_of(data: EventCounts) -> np.ndarray:

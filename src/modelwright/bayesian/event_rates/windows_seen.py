@@ -7,6 +7,7 @@ middle of a window, what had been counted in that window so far: the next log co
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -98,7 +99,9 @@ def windows_seen(data: EventCounts) -> WindowsSeen:
         ['2024-03-02', '2024-03-01']
     """
     sort = sort_of(data)
-    order = np.array(sorted(range(data.n_entities), key=data.entities.__getitem__), dtype=np.int64)
+    order = np.arange(data.n_entities)
+    if any(before >= after for before, after in pairwise(data.entities)):
+        order = np.array(sorted(range(data.n_entities), key=data.entities.__getitem__), dtype=np.int64)
     entities = tuple(data.entities[index] for index in order.tolist())
     marks = (data.fingerprint(),)
     if data.window_start is None:
