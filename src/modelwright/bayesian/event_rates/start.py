@@ -96,7 +96,7 @@ def _population(total: np.ndarray, exposed: np.ndarray, config: ModelConfig) -> 
         marginal = float(each.sum()) + len(total) * (shape * np.log(rate) - gammaln(shape))
         first, alpha = np.exp(point)
         prior = of_level.log_density(first) + of_alpha.log_density(alpha) + point.sum()
-        return -(marginal + float(prior))
+        return -float(marginal + prior)
 
     theta = (total + 0.5) / (exposed + 0.5)
     first = np.clip(np.log([theta.mean(), theta.mean() / max(float(theta.var()), 1e-6)]), -15.0, 15.0)
