@@ -228,6 +228,7 @@ def _histogram_part(terms: LikelihoodTerms, inverse: np.ndarray) -> np.ndarray:
     """Sum over the histogram of R(y, c), shape (n_draws,)."""
     i = np.arange(1.0, SMALL_COUNTS)
     total = np.zeros(len(inverse))
+    inverse = np.where(inverse < 1e-150, 0.0, inverse)  # whose square is zero, too
     for draws in range(0, len(inverse), 256):
         here = slice(draws, draws + 256)
         some = inverse[here, None]
