@@ -221,12 +221,13 @@ def _mode(
 def chunks(points: np.ndarray) -> Iterator[np.ndarray]:
     """Positions of curves that need about as many points, few enough to be computed at once."""
     order = np.argsort(points, kind="stable")
+    arranged = points[order]
     start = 0
     while start < len(order):
-        fewest = int(points[order[start]])
+        fewest = int(arranged[start])
         end = min(len(order), start + max(1, CHUNK // fewest))
         # Points are computed for the widest of a chunk: none should need much more than the narrowest.
-        end = max(start + 1, min(end, int(np.searchsorted(points[order], 1.25 * fewest + 2, side="right"))))
+        end = max(start + 1, min(end, int(np.searchsorted(arranged, 1.25 * fewest + 2, side="right"))))
         yield order[start:end]
         start = end
 

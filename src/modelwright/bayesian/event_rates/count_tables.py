@@ -1,0 +1,343 @@
+"""Predictions of counts from a table of integrals over whole sums, for entities whose windows have equal exposure.
+
+With n' windows of exposure e and sum S' behind it, a further window's count y of an entity has, given the population,
+
+    p(y | S', n') = Z(S' + y, n' + 1) / Z(S', n') * (c)(c+1)...(c+y-1) / (c^y y!)
+    Z(S, n)       = integral of Gamma(theta; a, b) (theta e)^S (1 + theta e/c)^-(S + n c) dtheta
+
+so the integrals for whole S hold every prediction there is: leaving out any window of any entity, and the whole
+distribution of what was left out, k = 0, 1, 2, ... at S' + k. Whatever the number of entities and windows, each
+(e, n', S', y) is computed once. (For Poisson counts c is infinite and the last factor 1/y!.)
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from scipy import special
+
+from modelwright.bayesian.event_rates.count_mixture import Prediction
+from modelwright.bayesian.event_rates.density import upper_tail
+from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
+from modelwright.bayesian.event_rates.pareto_smoothing import smoothed_weights
+from modelwright.bayesian.event_rates.rate_curves import log_integral_and_mean
+from modelwright.bayesian.event_rates.rate_integrals import Population, Windows, log_integral
+from modelwright.bayesian.inference.settings import available_cores
+
+LONGEST_TABLE = 4000
+"""Counts tabulated for one prediction at most; windows that need more are predicted by quadrature over the rate."""
+
+_SMALL_TAIL = 1e-5
+"""An upper tail below this is summed count by count: one minus what lies below has too few digits left."""
+
+_REMAINDER = 1e-7
+"""Share of such a tail that may lie beyond the counts tabulated; an estimate of it is added."""
+
+_FARTHEST = 4 * LONGEST_TABLE
+"""A tail that needs more counts than this is integrated over the rate instead."""
+
+_CASES = 2000
+"""Cases whose weights are smoothed at once."""
+
+_SUMS = 64
+"""Sums handled by one job."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Windows to be predicted, each from an entity's other windows of the same exposure; arrays of shape (n,).
+
+    Args:
+        exposure: Exposure e of the window and of the others.
+        number: Other windows n', 0 for an entity of which nothing is known.
+        total: Sum S' of their counts.
+        count: Count y of the window.
+    """
+
+    exposure: np.ndarray
+    number: np.ndarray
+    total: np.ndarray
+    count: np.ndarray
+
+    def part(self, index: np.ndarray) -> "Cases":
+        """Some of the cases."""
+        return Cases(self.exposure[index], self.number[index], self.total[index], self.count[index])
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredCases:
+    """What was found for each case: prediction, score in nats, and k-hat (zero without reweighting), all (n,)."""
+
+    prediction: Prediction
+    score: np.ndarray
+    k_hat: np.ndarray
+
+
+def counts_needed(population: Population, cases: Cases, *, spreads: float = 10.0) -> np.ndarray:
+    """About how many counts from 0 a case's prediction has to tabulate, shape (n,).
+
+    Args:
+        population: Draws of the hyperparameters.
+        cases: The cases.
+        spreads: How many standard deviations above the expected count to reach.
+    """
+    shape, rate, inverse = (
+        float(np.median(part)) for part in (population.shape, population.rate, population.inverse_concentration)
+    )
+    # Overdispersed windows are worth less than their number: the rate's posterior is as wide as that of fewer windows.
+    mean = cases.exposure * (shape + cases.total) / (rate + cases.number * cases.exposure)
+    worth = cases.total / (1.0 + cases.total / np.maximum(cases.number, 1.0) * inverse)
+    spread = np.sqrt(mean + mean**2 * (inverse + 1.0 / (shape + worth)))
+    return np.asarray(np.maximum(mean + spreads * spread, cases.count) + 10.0)
+
+
+def score_cases(
+    population: Population,
+    cases: Cases,
+    probability: float,
+    *,
+    leave_one_out: bool,
+    done: Callable[[int], None] = lambda cases: None,
+    cores: int | None = None,
+) -> ScoredCases:
+    """Predict and score every case.
+
+        p(y) = sum_h w_h p(y | S', n', h),   w_h equal, or leaving out proportional to 1/p(y | S', n', h), smoothed
+
+    Args:
+        population: Draws h of the hyperparameters.
+        cases: The cases; none should need more counts (`counts_needed`) than `LONGEST_TABLE`.
+        probability: Of the equal-tailed interval.
+        leave_one_out: Whether the case's window has influenced the draws and is to be taken out of them.
+        done: Told how many cases are done.
+        cores: Threads; None takes what the machine offers.
+
+    Example:
+        >>> population = Population(np.full(50, 2.0), np.full(50, 0.5), np.zeros(50))
+        >>> case = Cases(*(np.array([value]) for value in (1.0, 0.0, 0.0, 3.0)))
+        >>> found = score_cases(population, case, 0.9, leave_one_out=False)  # Gamma(2, 1/2): negative binomial
+        >>> round(float(np.exp(-found.score[0])), 9)  # 4 (1/3)^2 (2/3)^3
+        0.131687243
+    """
+    n = len(cases.count)
+    columns = {name: np.empty(n) for name in (*Prediction.__dataclass_fields__, "score", "k_hat")}
+    order = np.lexsort((cases.count, cases.total, cases.number, cases.exposure))
+    key = np.stack([cases.exposure[order], cases.number[order]])
+    starts = np.flatnonzero(np.r_[True, (key[:, 1:] != key[:, :-1]).any(0)]) if n else np.empty(0, dtype=int)
+    factors = _CountFactors(population)
+    finished = 0
+    with ThreadPoolExecutor(cores or available_cores()) as pool:
+        for members in np.split(order, starts[1:]) if n else ():
+            first = members[0]
+            group = _Group(population, factors, float(cases.exposure[first]), float(cases.number[first]))
+            sums, at = np.unique(cases.total[members], return_index=True)
+            parts = np.split(members, at[1:])
+            longest = counts_needed(population, cases.part(members), spreads=4.0)
+            longest = np.maximum.reduceat(longest, at)
+            jobs = _segments(sums, longest)
+
+            def work(
+                job: tuple[int, int],
+                group: "_Group" = group,
+                sums: np.ndarray = sums,
+                parts: list[np.ndarray] = parts,
+                longest: np.ndarray = longest,
+            ) -> int:
+                some = slice(*job)
+                return _score_sums(
+                    group,
+                    cases,
+                    sums[some],
+                    parts[some],
+                    longest[some],
+                    columns,
+                    probability,
+                    leave_one_out=leave_one_out,
+                )
+
+            for count in pool.map(work, jobs):
+                finished += count
+                done(finished)
+    prediction = Prediction(*(columns[name] for name in Prediction.__dataclass_fields__))
+    return ScoredCases(prediction, columns["score"], columns["k_hat"])
+
+
+def _segments(sums: np.ndarray, longest: np.ndarray) -> list[tuple[int, int]]:
+    """Runs of neighbouring sums that share a table; a new one begins where a table would have to bridge a gap."""
+    gap = np.r_[False, sums[1:] - sums[:-1] > longest[:-1]]
+    jobs, start = [], 0
+    for index in range(1, len(sums) + 1):
+        if index == len(sums) or gap[index] or index - start == _SUMS:
+            jobs.append((start, index))
+            start = index
+    return jobs
+
+
+class _CountFactors:
+    """log of (c)(c+1)...(c+y-1) / (c^y y!) for y = 0, 1, ... under every draw; grows as needed."""
+
+    def __init__(self, population: Population) -> None:
+        self._inverse = population.inverse_concentration
+        self._table = np.zeros((1, len(population)))
+        self._lock = Lock()
+
+    def upto(self, stop: int) -> np.ndarray:
+        """Rows y = 0 .. stop - 1, or more; shape (at least stop, n_draws)."""
+        with self._lock:
+            if len(self._table) < stop:
+                y = np.arange(max(stop, 2 * len(self._table)), dtype=float)
+                steps = np.log1p(y[:-1, None] * self._inverse)
+                rising = np.concatenate([np.zeros((1, len(self._inverse))), np.cumsum(steps, axis=0)])
+                self._table = rising - special.gammaln(y + 1.0)[:, None]
+            return self._table
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Windows of one exposure that are predicted from the same number of others."""
+
+    population: Population
+    factors: _CountFactors
+    exposure: float
+    number: float
+
+    def integrals(self, sums: np.ndarray, number: float) -> tuple[np.ndarray, np.ndarray]:
+        """Log Z(S, number) and the mean rate for some sums, both (n_sums, n_draws)."""
+        sums = np.asarray(sums, float)[:, None]
+        windows = Windows(np.full_like(sums, self.exposure), sums, np.full_like(sums, number))
+        return log_integral_and_mean(self.population, windows)
+
+
+class _Numerators:
+    """log Z(S, n' + 1) for S from the smallest sum of a job on; grows as needed. Used by one thread."""
+
+    def __init__(self, group: _Group, smallest: float) -> None:
+        self._group = group
+        self._smallest = int(smallest)
+        self._table = np.empty((0, len(group.population)))
+
+    def rows(self, start: float, stop: float) -> np.ndarray:
+        """Rows S = start .. stop - 1, shape (stop - start, n_draws)."""
+        first, last = int(start) - self._smallest, int(stop) - self._smallest
+        have = len(self._table)
+        if have < last:
+            more = np.arange(have, max(last, have + have // 4)) + self._smallest
+            self._table = np.concatenate([self._table, self._group.integrals(more, self._group.number + 1.0)[0]])
+        return self._table[first:last]
+
+
+def _score_sums(
+    group: _Group,
+    cases: Cases,
+    sums: np.ndarray,
+    parts: list[np.ndarray],
+    longest: np.ndarray,
+    columns: dict[str, np.ndarray],
+    probability: float,
+    *,
+    leave_one_out: bool,
+) -> int:
+    """Score the cases of some sums S'; `parts` are their positions. Returns how many there were."""
+    levels = np.array([(1 - probability) / 2, 0.5, (1 + probability) / 2])
+    numerators = _Numerators(group, sums[0])
+    numerators.rows(sums[0], (sums + np.ceil(longest)).max())
+    before, rate = group.integrals(sums, group.number)
+    n_draws = len(group.population)
+    for index, total in enumerate(sums):
+        future = _Future(group, numerators, float(total), before[index], int(longest[index]))
+        for start in range(0, len(parts[index]), _CASES):
+            some = parts[index][start : start + _CASES]
+            y = cases.count[some].astype(np.int64)
+            logarithm = future.log_probability(int(y.max()) + 1)[y]
+            if leave_one_out:
+                weights, columns["k_hat"][some] = smoothed_weights(-logarithm)
+                columns["score"][some] = -log_integral(logarithm + np.log(np.maximum(weights, 1e-300)))
+            else:
+                weights = np.full((1, n_draws), 1.0 / n_draws)
+                columns["k_hat"][some] = 0.0
+                columns["score"][some] = np.log(n_draws) - log_integral(logarithm)
+            columns["expected"][some] = weights @ (rate[index] * group.exposure)
+            _summarise(future, weights, y, levels, some, columns)
+    return sum(map(len, parts))
+
+
+class _Future:
+    """P(Y = k | S', n', h) for k = 0, 1, ... and every draw h; longer as needed."""
+
+    def __init__(self, group: _Group, numerators: _Numerators, total: float, before: np.ndarray, longest: int) -> None:
+        self.group, self.total = group, total
+        self._numerators, self._before = numerators, before
+        self._log = np.empty((0, len(before)))
+        self.lengthen(longest)
+
+    def __len__(self) -> int:
+        return len(self._log)
+
+    def log_probability(self, stop: int) -> np.ndarray:
+        """Its logarithm for k = 0 .. stop - 1, or more; shape (at least stop, n_draws)."""
+        self.lengthen(stop)
+        return self._log
+
+    def lengthen(self, stop: int) -> None:
+        """Have at least that many counts."""
+        if stop > len(self._log):
+            self._log = self._numerators.rows(self.total, self.total + stop) - self._before
+            self._log += self.group.factors.upto(stop)[:stop]
+            self.probability = np.exp(self._log)
+
+    def rest(self) -> np.ndarray:
+        """About what lies beyond the last count, per draw.
+
+        The ratio of neighbouring probabilities rises slowly to its limit, so the geometric sum is nearly all of it.
+        """
+        ratio = np.exp(np.minimum(self._log[-1] - self._log[-2], 0.0))
+        return np.asarray(self.probability[-1] * ratio / np.maximum(1.0 - ratio, 1e-12))
+
+
+def _summarise(
+    future: _Future,
+    weights: np.ndarray,
+    count: np.ndarray,
+    levels: np.ndarray,
+    members: np.ndarray,
+    columns: dict[str, np.ndarray],
+) -> None:
+    """Write the interval and the tails of some cases; weights are (n_cases, n_draws), or (1, n_draws) for all alike."""
+    row = np.arange(len(members)) if len(weights) > 1 else np.zeros(len(members), dtype=int)
+    while True:
+        probability = weights @ future.probability.T
+        below = np.cumsum(probability, axis=1)
+        lower_tail = below[row, count]
+        upper_tail = 1.0 - np.where(count > 0, below[row, count - 1], 0.0)
+        small = np.flatnonzero(upper_tail < _SMALL_TAIL)
+        rest = weights @ future.rest()
+        if len(small):
+            summed = np.where(np.arange(len(future)) >= count[small, None], probability[row[small]], 0.0).sum(1)
+            rest = rest[row[small]]
+            upper_tail[small] = summed + rest
+        if len(future) > _FARTHEST:
+            break
+        if (below[:, -1] >= levels[-1]).all() and not (len(small) and (rest > _REMAINDER * upper_tail[small]).any()):
+            break
+        future.lengthen(int(1.4 * len(future)) + 20)
+    if len(small) and (rest > _REMAINDER * upper_tail[small]).any():
+        upper_tail[small] = _integrated_tail(future, weights[row[small]], count[small])
+    for name, level in zip(("lower", "median", "upper"), levels, strict=True):
+        columns[name][members] = np.minimum((below < level).sum(1), len(future) - 1)[row]
+    columns["upper_tail"][members] = np.clip(upper_tail, 0.0, 1.0)
+    columns["lower_tail"][members] = np.clip(lower_tail, 0.0, 1.0)
+
+
+def _integrated_tail(future: _Future, weights: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """P(Y >= count) of some cases by quadrature over the rate: exact however far the tail reaches, and slow."""
+    group = future.group
+    others = Windows(np.array([group.exposure]), np.array([future.total]), np.array([group.number]))
+    rate, probability = every_second_point(*rate_distribution(group.population, others))
+    concentration = group.population.concentration[:, None]
+    found = [
+        weight @ (probability * upper_tail(y, rate * group.exposure, concentration)).sum(1)
+        for weight, y in zip(weights, count, strict=True)
+    ]
+    return np.array(found)
