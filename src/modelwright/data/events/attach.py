@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from modelwright.core.errors import ConfigurationError, DataError
-from modelwright.data.events.columns import flawed_rows, meaning_of
+from modelwright.data.events.columns import meaning_of
 from modelwright.data.events.counts import EventCounts
-from modelwright.data.events.flaws import find_flaws
+from modelwright.data.events.flaws import find_flaws, flawed_rows
 from modelwright.data.events.sources import fetch, open_rows, reading
+from modelwright.data.events.texts import Texts
 from modelwright.data.events.windows import parse_window
 from modelwright.data.events.zones import find_zone
 
@@ -90,4 +91,4 @@ def attach_labels(
     texts = np.full(counts.n_obs, "", dtype=object)
     for place, several in kinds.items():
         texts[place] = "+".join(sorted(several))
-    return replace(counts, label=label, kind=texts if kind else None)
+    return replace(counts, label=label, kind=Texts.of(texts) if kind else None)

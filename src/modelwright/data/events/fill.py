@@ -29,13 +29,13 @@ class Filled:
     Args:
         entity_idx: Which entity, shape (n_obs,).
         index: Window number, shape (n_obs,).
-        position: Where each listed window is among the observations, shape (n_listed,).
+        position: Where each listed window is among the observations, shape (n_listed,); None when they are the same.
         count: Events, shape (n_obs,).
     """
 
     entity_idx: Int64
     index: Int64
-    position: Int64
+    position: Int64 | None
     count: Int64
 
 
@@ -44,7 +44,7 @@ def fill_windows(entity_idx: Int64, index: Int64, count: Int64, *, span: Span, g
 
     Args:
         entity_idx: Which entity, ascending, shape (n_listed,).
-        index: Window number, ascending within an entity, shape (n_listed,).
+        index: Window number, ascending within an entity, each once, shape (n_listed,).
         count: Events, shape (n_listed,).
         span: "entity": from an entity's first listed window to its last; "whole": from the first of all to the last of
             all; "listed": none.
@@ -62,7 +62,7 @@ def fill_windows(entity_idx: Int64, index: Int64, count: Int64, *, span: Span, g
         ([3, 4, 5], [2, 0, 7])
     """
     if span == "listed":
-        return Filled(entity_idx, index, np.arange(len(count)), count)
+        return Filled(entity_idx, index, None, count)
     begins = np.flatnonzero(np.diff(entity_idx, prepend=-1))
     ends = np.append(begins[1:], len(entity_idx)) - 1
     first, last = index[begins], index[ends]
@@ -77,37 +77,49 @@ def fill_windows(entity_idx: Int64, index: Int64, count: Int64, *, span: Span, g
             expected=f"at most {MOST_WINDOWS:,} windows",
             todo='use a longer window, or span="listed"',
         )
+    skipped = _skipped(int(first.min()), int(last.max()), grid)
+    if total == len(count) and not len(skipped):
+        return Filled(entity_idx, index, None, count)
     offsets = np.cumsum(lengths) - lengths
     filled_entity = np.repeat(np.arange(len(begins)), lengths)
-    filled_index = np.arange(int(lengths.sum())) - np.repeat(offsets - first, lengths)
-    position = offsets[entity_idx] + index - first[entity_idx]
-    filled = np.zeros(len(filled_entity), dtype=np.int64)
+    filled_index = np.arange(total)
+    filled_index -= np.repeat(offsets - first, lengths)
+    position = (offsets - first)[entity_idx]
+    position += index
+    filled = np.zeros(total, dtype=np.int64)
     filled[position] = count
-    if grid.sort != "elapsed" and not grid.zone.is_fixed:
-        # A civil day that a zone skipped altogether (crossing the date line) is no window.
-        kept = (grid.start(filled_index + 1) > grid.start(filled_index)) | (filled > 0)
+    if len(skipped):
+        kept = ~np.isin(filled_index, skipped)
+        kept[position] = True
         position = (np.cumsum(kept) - 1)[position]
         filled_entity, filled_index, filled = filled_entity[kept], filled_index[kept], filled[kept]
     return Filled(filled_entity, filled_index, position, filled)
 
 
-def observed_fraction(index: Int64, grid: WindowGrid, observed: tuple[int, int]) -> NDArray[np.float64]:
-    """How much of each window lies inside the observed span, between SMALLEST_FRACTION and 1, shape (n_obs,).
+def _skipped(first: int, last: int, grid: WindowGrid) -> Int64:
+    """Windows that never were: a civil day that a zone skipped altogether, crossing the date line."""
+    if grid.sort == "elapsed" or grid.zone.is_fixed:
+        return np.zeros(0, dtype=np.int64)
+    starts = grid.start(np.arange(first, last + 2))
+    return np.flatnonzero(np.diff(starts) <= 0) + first
+
+
+def observed_fraction(windows: Int64, grid: WindowGrid, observed: tuple[int, int]) -> NDArray[np.float64]:
+    """How much of each window lies inside the observed span, between SMALLEST_FRACTION and 1, shape (n_windows,).
 
         fraction = |window and span| / |window|
 
     Args:
-        index: Window numbers, shape (n_obs,).
+        windows: Window numbers, shape (n_windows,).
         grid: The windows.
         observed: First instant and end of the span, microseconds.
 
     Raises:
         DataError: for events in a civil day that the zone skipped.
     """
-    edges, inverse = np.unique(index, return_inverse=True)
-    start, end = grid.start(edges), grid.start(edges + 1)
+    start, end = grid.start(windows), grid.start(windows + 1)
     if (end <= start).any():
         raise DataError("events on a day that the time zone skipped", field="timezone", got=grid.zone.name)
     inside = np.minimum(end, observed[1]) - np.maximum(start, observed[0])
     fraction: NDArray[np.float64] = np.clip(inside / (end - start), SMALLEST_FRACTION, 1.0)
-    return fraction[inverse]
+    return fraction

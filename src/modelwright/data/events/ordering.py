@@ -1,11 +1,10 @@
 """Sorting observations by entity and window: whole numbers of a known range need no comparisons."""
 
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-
-from modelwright.data.events.texts import Texts
 
 Int64 = NDArray[np.int64]
 
@@ -48,9 +47,27 @@ def ascending_order(key: Int64, n_keys: int) -> Int64 | None:
     return order
 
 
-T = TypeVar("T", NDArray[Any], Texts)
+def distinct(values: Int64) -> tuple[NDArray[np.int32], Int64]:
+    """Which distinct value each entry is, shape (n,), and those values, ascending.
+
+    Example:
+        >>> codes, found = distinct(np.array([7, 3, 7]))
+        >>> codes.tolist(), found.tolist()
+        ([1, 0, 1], [3, 7])
+    """
+    codes, found = pd.factorize(values, sort=True)
+    return codes.astype(np.int32), np.asarray(found, dtype=np.int64)
+
+
+class Positioned(Protocol):
+    """Anything with one entry per observation that a list of positions can be taken from."""
+
+    def __getitem__(self, place: Any, /) -> Any: ...
+
+
+T = TypeVar("T", bound=Positioned)
 
 
 def in_order(values: T, order: Int64 | None) -> T:
     """The values in an order, or as they are."""
-    return values if order is None else values[order]
+    return values if order is None else cast(T, values[order])

@@ -81,6 +81,8 @@ def open_rows(source: object, columns: Mapping[str, str]) -> Iterator[Rows]:
             # Otherwise text without an offset would be read in the time zone of the machine.
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")
+            # A row is named by its place, which is that of the result.
+            connection.execute("SET preserve_insertion_order = true")
             with reading(source):
                 rows = _opened(connection, source, columns)
             yield rows
@@ -269,6 +271,6 @@ def _without_globs(path: Path) -> str:
 
 
 def fetch(rows: Rows, query: str) -> dict[str, Any]:
-    """Run a query and return its columns as PyArrow arrays."""
+    """Run a query and return its columns as chunked PyArrow arrays, rows in the order of the source."""
     table = rows.connection.sql(query).to_arrow_table()
-    return {name: table.column(name).combine_chunks() for name in table.column_names}
+    return {name: table.column(name) for name in table.column_names}
