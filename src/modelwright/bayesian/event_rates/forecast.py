@@ -13,8 +13,15 @@ from scipy import optimize, special
 
 from modelwright.bayesian.event_rates.count_mixture import Nodes, predict
 from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
-from modelwright.bayesian.event_rates.posterior_draws import entity_labels, population_draws, rate_draws
+from modelwright.bayesian.event_rates.posterior_draws import (
+    entity_labels,
+    population_draws,
+    rate_draws,
+    statistics_in,
+)
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
+from modelwright.bayesian.event_rates.rate_posteriors import summarise_rates
+from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest
 from modelwright.core.probability import check_probability
@@ -38,6 +45,9 @@ def forecast(
         one window:     average over the posterior of NB(mean theta e, concentration phi)
         total of h:     average over the posterior of NB(mean h theta e, concentration h phi)
 
+    The posterior of a known entity's rate is integrated exactly from its statistics, for draws of the hyperparameters;
+    from draws of the rate where the trace has no statistics.
+
     Args:
         trace: A trace of the event-rate model.
         entity: Label of the entity. One that was not in training gets the forecast of a new member of the population,
@@ -60,7 +70,12 @@ def forecast(
     steps, each = _check_horizon(horizon), _check_exposure(exposure)
     labels, name = entity_labels(trace), str(entity)
     tails = ((1 - probability) / 2, (1 + probability) / 2)
-    if name in labels:
+    known = name in labels
+    statistics = statistics_in(trace) if known else None
+    if statistics is not None:
+        population = population_draws(trace, _POPULATION_DRAWS)
+        rate, concentration, weight, low, high = _from_statistics(population, statistics, name, probability)
+    elif known:
         rate, concentration, weight = _known(trace, labels.index(name))
         low, high = (float(end) for end in np.quantile(rate, tails))
     else:
@@ -93,14 +108,14 @@ def forecast(
         )
     percent = f"{100 * probability:g} %"
     notes = [f"Intervals are equal-tailed and hold {percent} of the predictive probability."]
-    if name not in labels:
+    if not known:
         close = nearest(name, labels)
         hint = f" (the nearest known name is {close!r})" if close else ""
         notes.insert(0, f"{name!r} was not in training{hint}: this is the forecast for a new member of the population.")
     return {
         "title": f"{name}: the next {steps} windows" if steps > 1 else f"{name}: the next window",
         "entity": name,
-        "known_entity": name in labels,
+        "known_entity": known,
         "horizon": steps,
         "exposure": each,
         "interval": probability,
@@ -116,6 +131,31 @@ def _known(trace: Any, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rates, concentrations and weights of the posterior of one entity, each (n_nodes,)."""
     rates, concentration = rate_draws(trace, _RATE_DRAWS)
     return rates[index], concentration, np.full(len(concentration), 1.0 / len(concentration))
+
+
+def _from_statistics(
+    population: Population, statistics: SufficientStatistics, name: str, probability: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    """The same from an entity's statistics, and the ends of the rate's interval."""
+    mine = statistics.entity == statistics.position[name]
+    only = SufficientStatistics(
+        entities=(name,),
+        entity=np.zeros(int(mine.sum()), dtype=np.int64),
+        exposure=statistics.exposure[mine],
+        windows=statistics.windows[mine],
+        total=statistics.total[mine],
+        count=np.empty(0),
+        times=np.empty(0),
+    )
+    alike = alike_entities(only)
+    summary = summarise_rates(population, alike, probability)
+    windows = alike.profiles[0].windows
+    rate, share = every_second_point(
+        *rate_distribution(population, Windows(windows.exposure[0], windows.total[0], windows.number[0]))
+    )
+    weight = share.reshape(-1) / len(population)
+    concentration = np.repeat(population.concentration, rate.shape[1])
+    return rate.reshape(-1), concentration, weight, float(summary.lower[0]), float(summary.upper[0])
 
 
 def _stranger(population: Population) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
