@@ -41,6 +41,7 @@ class Listed:
         count: Events, shape (n_listed,).
         facts: Labels, kinds, volumes and covariates.
         observed: First instant and end of the observed span, microseconds.
+        clock_unit: What the times count in, microseconds: the span ends one unit after the last event.
         rows: Rows that were used.
         left_out: Rows that were not.
     """
@@ -51,6 +52,7 @@ class Listed:
     count: Int64
     facts: Facts
     observed: tuple[int, int]
+    clock_unit: int
     rows: int
     left_out: tuple[LeftOut, ...]
 
@@ -149,6 +151,7 @@ def aggregate_events(rows: Rows, meaning: Meaning, grid: WindowGrid, *, leave_ou
         count=window.reduced(np.add, whole_numbers(groups["events"])),
         facts=facts,
         observed=(first, _later(last, resolution, grid.zone)),
+        clock_unit=resolution,
         rows=n_rows,
         left_out=left_out,
     ), covering

@@ -182,6 +182,7 @@ def _from_events(
         exposure = np.ones(len(code))
     observed = [_iso(instant) for instant in listed.observed]
     origin |= {"rows": listed.rows, "filled_windows": len(filled.count) - len(listed.count), "observed": observed}
+    origin |= {"clock_unit": listed.clock_unit}
     return _counts(
         listed.entities,
         filled.entity_idx,
