@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.data.events.windows import parse_window, read_offset, window_labels
@@ -29,18 +30,39 @@ def coming_windows(last_window: str, window: str, timezone: str | None, horizon:
         >>> coming_windows("2024-01-01T00:00:00Z", "MS", None, 2)
         ['2024-02-01', '2024-03-01']
     """
-    zone = find_zone(timezone)
-    grid = parse_window(window, zone)
-    instant = np.array([np.datetime64(last_window.removesuffix("Z"), "us").astype(np.int64)], dtype=np.int64)
+    instant = np.datetime64(last_window.removesuffix("Z"), "us")
+    starts = coming_starts(instant, window, timezone, horizon).view(np.int64)
+    return [str(text) for text in window_labels(starts, find_zone(timezone))]
+
+
+def coming_starts(last: np.datetime64, window: str, timezone: str | None, horizon: int) -> NDArray[np.datetime64]:
+    """When the windows that follow begin, datetime64[us] in UTC, shape (horizon,).
+
+    Args:
+        last: When the last window of the data begins, UTC.
+        window: Length of a window as a pandas offset.
+        timezone: IANA name; UTC when None.
+        horizon: How many windows.
+
+    Raises:
+        DataError: the windows leave the years that can be counted.
+
+    Example:
+        >>> coming_starts(np.datetime64("2024-01-31"), "1D", "Europe/Berlin", 1).tolist()
+        [datetime.datetime(2024, 1, 31, 23, 0)]
+    """
+    grid = parse_window(window, find_zone(timezone))
+    instant = np.array([last], dtype="datetime64[us]").astype(np.int64)
     bucket = int(grid.bucket_of(instant)[0])
     if grid.sort == "calendar":
         try:
-            end = pd.Timestamp(last_window.removesuffix("Z")) + (horizon + 2) * read_offset(window)
+            end = pd.Timestamp(last) + (horizon + 2) * read_offset(window)
         except (OverflowError, pd.errors.OutOfBoundsDatetime) as error:
             raise DataError("the windows ahead leave the years that can be counted", field="horizon") from error
         grid = grid.covering(bucket, int(end.to_numpy().astype("datetime64[D]").astype(np.int64)))
     first = int(grid.index_of(np.array([bucket], dtype=np.int64))[0]) + 1
-    return [str(text) for text in window_labels(grid.start(np.arange(first, first + horizon, dtype=np.int64)), zone)]
+    starts = grid.start(np.arange(first, first + horizon, dtype=np.int64))
+    return np.asarray(starts.astype("datetime64[us]"))
 
 
 def coming_windows_of(described: dict[str, object], horizon: int) -> list[str] | None:
