@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from modelwright.bayesian.event_rates.config import Likelihood, ModelConfig, Parameterization
+from modelwright.bayesian.event_rates.engines import Engine, Rates
 from modelwright.bayesian.event_rates.forecast import LARGEST_HORIZON
 from modelwright.bayesian.inference.nuts import ENGINES
 from modelwright.catalog.model_registry import ModelRegistry
@@ -27,9 +28,11 @@ def test_bounds_of_the_form_are_those_of_the_configuration(name: str) -> None:
     [
         (TRAIN["likelihood"], get_args(Likelihood)),
         (TRAIN["parameterization"], get_args(Parameterization)),
-        (TRAIN["engine"], tuple(ENGINES)),
+        (TRAIN["engine"], ("auto", "collapsed", *ENGINES)),
+        (TRAIN["engine"], get_args(Engine)),
+        (TRAIN["rates"], get_args(Rates)),
     ],
-    ids=["likelihood", "parameterization", "engine"],
+    ids=["likelihood", "parameterization", "samplers", "engine", "rates"],
 )
 def test_choices_of_the_form_are_those_of_the_code(parameter: InferenceParameter, known: tuple[str, ...]) -> None:
     assert set(parameter.options or ()) == set(known)

@@ -25,7 +25,8 @@ TRAIN = [
     "--kind",
     "kind",
 ]
-SHORT = ["--draws", "60", "--tune", "80", "--chains", "2", "--max-tree-depth", "6", "--quiet", "--json"]
+SHORT = ["--draws", "60", "--tune", "80", "--chains", "2", "--quiet", "--json"]
+SAMPLED = ["--engine", "numpyro", "--max-tree-depth", "6"]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 rows.append(f"{user},2024-03-{day + 1:02d}T{random.integers(24):02d}:00:00,0,")
     rows += ["ann,2024-03-05T03:00:00,1,brute force"] * 30
     (folder / "log.csv").write_text("\n".join(rows) + "\n")
-    words = [str(folder / "log.csv") if word == "log.csv" else word for word in (*TRAIN, *SHORT)]
+    words = [str(folder / "log.csv") if word == "log.csv" else word for word in (*TRAIN, *SHORT, *SAMPLED)]
     assert main(["--project", str(folder), *words]) == 0
     return folder
 

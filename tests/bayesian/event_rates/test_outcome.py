@@ -13,6 +13,7 @@ from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.fit import fit_event_rates
 from modelwright.bayesian.event_rates.outcome import event_rates_outcome, k_hat_finding
 from modelwright.bayesian.event_rates.report_sections import data_section
+from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.files import json_text
 from modelwright.core.progress import ProgressEvent
 from modelwright.core.sections import TrainingOutcome, section_document
@@ -56,7 +57,6 @@ def test_the_outcome_can_be_stored_as_plain_data(fitted) -> None:
         "documents": outcome.documents,
     }
     assert json.loads(json_text(document))["metrics"]["n_obs"] == 80
-    assert outcome.documents["entities"]["labels"] == list(data.entities)
     assert outcome.documents["data"]["fingerprint"] == data.fingerprint()
     names = [picture.name for section in outcome.sections for picture in section.pictures]
     names += [picture.name for picture in outcome.diagrams]
@@ -73,8 +73,12 @@ def test_metrics_agree_with_the_tables(fitted) -> None:
     assert outcome.metrics["pr_auc"] == outcome.metrics["pr_auc_brute_force"] == 1.0
     assert scores["score"].idxmax() == ATTACK
     theta = outcome.trace.posterior["theta"]
-    np.testing.assert_allclose(rates["mean"], theta.mean(("chain", "draw")).values, rtol=1e-10)
-    np.testing.assert_allclose(rates["lower"], theta.quantile(0.05, ("chain", "draw")).values, rtol=1e-10)
+    # the table is exact given the population's draws, which it averages over; the draws of theta err by their MCSE
+    error = az.mcse(outcome.trace, var_names=["theta"])["theta"].values
+    assert (np.abs(rates["mean"] - theta.mean(("chain", "draw")).values) < 4 * error).all()
+    share = (theta < rates["lower"].to_numpy()).mean(("chain", "draw")).values
+    # 4 standard errors of a share of 5 % among independent draws: given the population, these are
+    assert (np.abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / (theta.sizes["chain"] * theta.sizes["draw"]))).all()
     totals = data.to_frame().groupby("entity")["count"].sum()
     assert rates.set_index("entity")["total"].to_dict() == totals.to_dict()
     assert outcome.metrics["mu_mean"] == pytest.approx(float(outcome.trace.posterior["mu"].mean()), rel=1e-10)
@@ -83,13 +87,15 @@ def test_metrics_agree_with_the_tables(fitted) -> None:
 def test_the_verdict_holds_convergence_prediction_and_leave_one_out(fitted) -> None:
     outcome, _, events = fitted
     names = [finding.name for finding in outcome.verdict.findings]
-    assert {"r_hat_max", "ess_bulk_min", "divergences", "predictive_maximum", "k_hat_max"} <= set(names)
+    assert {"r_hat_max", "ess_bulk_min", "proposal_k_hat", "predictive_maximum", "k_hat_max"} <= set(names)
     assert {event.stage for event in events} >= {"score", "report"}
     titles = [section.title for section in outcome.sections]
     assert set(titles) == {
         "Data",
         "Anomalies",
         "Population",
+        "What the prior expects",
+        "How it was computed",
         "Rates of the entities",
         "Predictive checks",
         "Convergence",

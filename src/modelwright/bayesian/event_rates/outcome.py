@@ -17,8 +17,16 @@ from modelwright.bayesian.event_rates import report_sections as sections
 from modelwright.bayesian.event_rates.anomaly import ranking_score, score_training_windows
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
-from modelwright.bayesian.event_rates.names import THETA, hyperparameters
+from modelwright.bayesian.event_rates.names import hyperparameters
 from modelwright.bayesian.event_rates.pareto_smoothing import k_hat_limit
+from modelwright.bayesian.event_rates.posterior_draws import statistics_in
+from modelwright.bayesian.event_rates.prior_predictive import (
+    PriorPredictive,
+    prior_predictive_section,
+    prior_predictive_summary,
+)
+from modelwright.bayesian.event_rates.rates_table import rates_table
+from modelwright.bayesian.event_rates.statistics import statistics_of
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.sections import Cell, Picture, TrainingOutcome
 from modelwright.core.verdict import Finding, Grade, Verdict
@@ -29,7 +37,12 @@ PROBLEM_SHARE = 0.05
 
 
 def event_rates_outcome(
-    trace: Any, data: EventCounts, config: ModelConfig, *, progress: ProgressCallback = ignore_progress
+    trace: Any,
+    data: EventCounts,
+    config: ModelConfig,
+    *,
+    prior: PriorPredictive | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> TrainingOutcome:
     """Judge a fitted event-rate model, score its training windows and write its part of the report.
 
@@ -37,16 +50,18 @@ def event_rates_outcome(
         trace: What `fit_event_rates` returned.
         data: What it was trained on.
         config: How.
+        prior: What was expected before; drawn again when left out.
         progress: Told about the stages "summarise", "score" and "report".
 
     Returns:
         verdict (convergence, posterior predictive checks, leave-one-out weights), metrics, sections, tables "scores"
-        (one row per window, see `score_training_windows`) and "rates" (one row per entity), documents "data",
-        "entities" and, with known attacks, "evaluation", and the model graph as a diagram.
+        (one row per window, see `score_training_windows`) and "rates" (one row per entity), documents "data" and, with
+        known attacks, "evaluation", and the model graph as a diagram.
     """
     assessment = assess_convergence(trace, progress=progress)
     scores = score_training_windows(trace, data, progress=progress)
-    rates = rates_table(assessment, data)
+    statistics = statistics_in(trace) or statistics_of(data)
+    rates = rates_table(trace, statistics, assessment)
     progress(ProgressEvent("report", 0, 2, "parts"))
     check = predictive_check(trace)
     k_hat = k_hat_finding(scores)
@@ -57,8 +72,10 @@ def event_rates_outcome(
         sections.anomalies_section(scores, evaluation, k_hat),
         sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
         sections.population_section(trace, assessment, config),
+        prior_predictive_section(prior or prior_predictive_summary(data, config)),
         predictive_section(trace),
         convergence_section(trace, assessment=assessment),
+        sections.engine_section(trace),
         sections.reading_section(config),
     )
     progress(ProgressEvent("report", 2, 2, "parts"))
@@ -70,33 +87,9 @@ def event_rates_outcome(
         tables={"scores": scores, "rates": rates},
         documents={
             "data": data.describe(),
-            "entities": {"labels": list(data.entities)},
             **({"evaluation": evaluation} if evaluation is not None else {}),
         },
         diagrams=(model_picture(data, config),),
-    )
-
-
-def rates_table(assessment: ConvergenceAssessment, data: EventCounts) -> pd.DataFrame:
-    """One row per entity: windows, total (events), exposure, raw_rate, and mean, sd, lower and upper of its rate.
-
-    Rates are in events per unit of exposure; the interval is equal-tailed with the assessment's probability (90 %).
-    """
-    theta = next(entry for entry in assessment.statistics if entry.name == THETA)
-    total = np.bincount(data.entity_idx, data.count, minlength=data.n_entities)
-    exposure = np.bincount(data.entity_idx, data.exposure, minlength=data.n_entities)
-    return pd.DataFrame(
-        {
-            "entity": list(data.entities),
-            "windows": np.bincount(data.entity_idx, minlength=data.n_entities),
-            "total": total.astype("int64"),
-            "exposure": exposure,
-            "raw_rate": total / exposure,
-            "mean": theta.mean,
-            "sd": theta.sd,
-            "lower": theta.lower,
-            "upper": theta.upper,
-        }
     )
 
 
@@ -178,5 +171,6 @@ def _metrics(
         found["recall_at_attacks"] = evaluation["recall_at"].get(str(evaluation["positives"]))
         for kind, entry in evaluation.get("by_kind", {}).items():
             found[f"pr_auc_{kind}"] = entry["pr_auc"]
+    found["engine"] = trace.attrs.get("engine")
     found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
     return found

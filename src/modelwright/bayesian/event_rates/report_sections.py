@@ -159,6 +159,28 @@ def reading_section(config: ModelConfig) -> Section:
     )
 
 
+def engine_section(trace: Any) -> Section:
+    """Which engine computed the posterior, why that one, and what it kept."""
+    facts = trace.posterior.attrs
+    engine = facts.get("engine", "unknown")
+    text = [f"Engine: {engine} ({facts['engine_reason']})." if "engine_reason" in facts else f"Engine: {engine}."]
+    if "reason" in facts:
+        text.append(f"Hyperparameters: {facts['reason']}.")
+    if "rates" in facts:
+        kept = "draws of every rate are kept" if facts["rates"] == "draws" else "rates are summarised without draws"
+        text.append(f"Rates: {kept} ({facts['rates_reason']}).")
+    replicated = getattr(trace, "posterior_predictive", None)
+    if replicated is not None and not replicated.attrs.get("complete", 1):
+        text.append(
+            f"Predictive checks and pointwise likelihoods are of {replicated.sizes['obs']:,} windows, those of "
+            "entities drawn at random; scores and rates are of all."
+        )
+    seconds = facts.get("sampling_seconds")
+    if seconds is not None:
+        text.append(f"Sampling took {rounded(float(seconds), 3)} s.")
+    return Section("How it was computed", tuple(text))
+
+
 def _evaluation_table(evaluation: dict[str, Any]) -> Table:
     rows = []
     for kind, entry in (("all", evaluation), *evaluation.get("by_kind", {}).items()):

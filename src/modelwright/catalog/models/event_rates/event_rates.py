@@ -6,9 +6,10 @@ import pandas as pd
 
 from modelwright.bayesian.event_rates.anomaly import rank_windows, score_new_windows
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.fit import fit_event_rates
+from modelwright.bayesian.event_rates.engines import Engine, Rates
 from modelwright.bayesian.event_rates.forecast import forecast
-from modelwright.bayesian.event_rates.outcome import event_rates_outcome
+from modelwright.bayesian.event_rates.posterior_draws import entity_labels
+from modelwright.bayesian.event_rates.training import train_event_rates
 from modelwright.catalog.base_model import BaseBayesianModel, Scored, TrainingSettings
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback
@@ -31,6 +32,9 @@ _SHOWN = (
     "label",
     "kind",
 )
+
+_ASKED = ["posterior", "constant_data"]
+"""What answers need of a trace: the population, and the rates or what determines them."""
 
 _OF_THE_TRAINING = frozenset({"data", "label", "kind"})
 
@@ -56,7 +60,8 @@ class EventRates(BaseBayesianModel):
         *,
         settings: TrainingSettings,
         progress: ProgressCallback,
-        engine: Literal["numpyro", "pymc", "nutpie"] = "numpyro",
+        engine: Engine = "auto",
+        rates: Rates = "auto",
         platform: Literal["cpu", "gpu"] = "cpu",
         **options: Any,
     ) -> TrainingOutcome:
@@ -70,13 +75,12 @@ class EventRates(BaseBayesianModel):
             max_tree_depth=settings.max_tree_depth,
             **options,
         )
-        trace = fit_event_rates(data, config, engine=engine, platform=platform, progress=progress)
-        return event_rates_outcome(trace, data, config, progress=progress)
+        return train_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
         answer = forecast(
-            run.trace(["posterior"]),
+            run.trace(_ASKED),
             params["entity"],
             horizon=params["horizon"],
             interval=params["interval"],
@@ -104,10 +108,10 @@ class EventRates(BaseBayesianModel):
             merged["edge_windows"] = "whole"
             notes.append("the first and last window are taken as observed entirely; else add --edge-windows partial")
         data = load_events(merged.pop("data"), **merged, purpose="scoring")
-        trace = run.trace(["posterior"])
+        trace = run.trace(_ASKED)
         if data.fingerprint() == run.manifest.data.get("fingerprint"):
             notes.append("these are the windows of the training; the report has their leave-one-out scores")
-        known = set(trace.posterior["entity"].values.tolist())
+        known = set(entity_labels(trace))
         silent = sorted(known - set(data.entities))
         if include_silent and silent:
             data = with_silent_entities(data, silent)

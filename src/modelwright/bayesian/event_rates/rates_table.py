@@ -1,0 +1,59 @@
+"""One row per entity: what it did and what is known of its rate."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from modelwright.bayesian.diagnostics.convergence import INTERVAL_PROBABILITY, ConvergenceAssessment
+from modelwright.bayesian.event_rates.names import THETA
+from modelwright.bayesian.event_rates.posterior_draws import population_draws
+from modelwright.bayesian.event_rates.rate_posteriors import summarise_rates
+from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
+
+MOST_DRAWS, FEWEST_DRAWS = 1000, 100
+"""Draws of the hyperparameters that exact summaries average over: fewer where there are very many distinct entities."""
+
+_DRAWS_TIMES_ROWS = 5_000_000
+
+
+def rates_table(trace: Any, statistics: SufficientStatistics, assessment: ConvergenceAssessment) -> pd.DataFrame:
+    """Windows, total (events), exposure, raw_rate, and mean, sd, lower and upper of the rate of every entity.
+
+    Of a collapsed posterior the last four are exact given the population's draws; of others they are the draws' own.
+
+    Args:
+        trace: Posterior of the event-rate model.
+        statistics: What it was conditioned on.
+        assessment: Of the trace.
+
+    Returns:
+        One row per entity in the order of the statistics; rates in events per unit of exposure, intervals equal-tailed
+        with probability `convergence.INTERVAL_PROBABILITY`.
+    """
+    n = statistics.n_entities
+    total = np.bincount(statistics.entity, statistics.total, minlength=n)
+    exposure = np.bincount(statistics.entity, statistics.windows * statistics.exposure, minlength=n)
+    windows = np.bincount(statistics.entity, statistics.windows, minlength=n)
+    found = _exact(trace, statistics) if trace.posterior.attrs.get("engine") == "collapsed" else _drawn(assessment)
+    return pd.DataFrame(
+        {
+            "entity": np.asarray(statistics.entities, dtype=object),
+            "windows": windows.astype("int64"),
+            "total": total.astype("int64"),
+            "exposure": exposure,
+            "raw_rate": total / exposure,
+            **{name: found[name] for name in ("mean", "sd", "lower", "upper")},
+        }
+    )
+
+
+def _exact(trace: Any, statistics: SufficientStatistics) -> dict[str, np.ndarray]:
+    alike = alike_entities(statistics)
+    draws = int(np.clip(_DRAWS_TIMES_ROWS // alike.n_rows, FEWEST_DRAWS, MOST_DRAWS))
+    return summarise_rates(population_draws(trace, draws), alike, interval=INTERVAL_PROBABILITY).per_entity(alike)
+
+
+def _drawn(assessment: ConvergenceAssessment) -> dict[str, np.ndarray]:
+    theta = next(entry for entry in assessment.statistics if entry.name == THETA)
+    return {name: getattr(theta, name) for name in ("mean", "sd", "lower", "upper")}

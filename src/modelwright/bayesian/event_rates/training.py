@@ -1,0 +1,51 @@
+"""One training of the event-rate model, from what the prior expects to what the run should keep."""
+
+from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.engines import Engine, Rates, choose_engine
+from modelwright.bayesian.event_rates.fit import fit_event_rates
+from modelwright.bayesian.event_rates.outcome import event_rates_outcome
+from modelwright.bayesian.event_rates.prior_predictive import (
+    PriorPredictive,
+    prior_predictive_lines,
+    prior_predictive_summary,
+)
+from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
+from modelwright.core.sections import TrainingOutcome
+from modelwright.data.events import EventCounts
+
+
+def train_event_rates(
+    data: EventCounts,
+    config: ModelConfig,
+    *,
+    engine: Engine = "auto",
+    rates: Rates = "auto",
+    platform: str = "cpu",
+    progress: ProgressCallback = ignore_progress,
+) -> TrainingOutcome:
+    """Say what the prior expects, fit the model, judge it and score its windows.
+
+    Args:
+        data: Counts per entity and window.
+        config: The model and how long to sample.
+        engine: Who samples; see `fit_event_rates`.
+        rates: In which form rates are kept; see there.
+        platform: "cpu" or "gpu".
+        progress: The first event carries the prior's expectations and the choice of the engine as a note.
+
+    Raises:
+        ConfigurationError: an engine that cannot do what is asked. MissingDependencyError, DataError: as in
+            `fit_event_rates`.
+    """
+    chosen = choose_engine(engine, platform=platform)
+    prior = announce(data, config, f"engine: {chosen.name} ({chosen.reason})", progress)
+    trace = fit_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
+    return event_rates_outcome(trace, data, config, prior=prior, progress=progress)
+
+
+def announce(data: EventCounts, config: ModelConfig, choice: str, progress: ProgressCallback) -> PriorPredictive:
+    """Tell a person what the prior expects of such data and what happens next, before anything is fitted."""
+    prior = prior_predictive_summary(data, config)
+    note = "\n".join((*prior_predictive_lines(prior), choice))
+    progress(ProgressEvent("prior", 1, 1, "summary", note=note))
+    return prior
