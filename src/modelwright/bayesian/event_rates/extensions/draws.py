@@ -19,10 +19,12 @@ from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, THETA
 
 Draws = dict[str, np.ndarray]
 
+ALL = slice(None)
+
 _BLOCK = 2_000_000
 
 
-def log_factor(draws: Draws, design: Design) -> np.ndarray:
+def log_factor(draws: Draws, design: Design, rows: np.ndarray | slice = ALL) -> np.ndarray:
     """What the windows' means are multiplied by, beside the entity's rate and the exposure: w gamma + drift + a.
 
     It is known given the draw, so that the rates can be integrated out as in the base model with exposures
@@ -32,18 +34,19 @@ def log_factor(draws: Draws, design: Design) -> np.ndarray:
         draws: As they are there, `gamma` (draws, n_window_coefficients), `drift` (draws, n_levels) and `log_deviation`
             (draws, n_obs); any other is not looked at.
         design: The data.
+        rows: Which observations; all of them by default.
 
     Returns:
-        Shape (draws, n_obs), zeros where nothing acts on windows.
+        Shape (draws, observations), zeros where nothing acts on windows.
     """
     n_draws = len(next(iter(draws.values())))
-    total = np.zeros((n_draws, design.n_obs))
+    total = np.zeros((n_draws, len(design.observations.y[rows])))
     if design.window_level is not None:
-        total += draws[names.GAMMA] @ design.window_level.matrix.T
+        total += draws[names.GAMMA] @ design.window_level.matrix[rows].T
     if design.drift is not None:
-        total += draws[names.DRIFT][:, design.drift.level]
+        total += draws[names.DRIFT][:, design.drift.level[rows]]
     if design.steps is not None:
-        total += draws[names.LOG_DEVIATION]
+        total += draws[names.LOG_DEVIATION][:, rows]
     return total
 
 
@@ -55,12 +58,12 @@ def entity_log_factor(draws: Draws, design: Design) -> np.ndarray:
     return draws[names.BETA] @ design.entity_level.matrix.T
 
 
-def log_means(draws: Draws, design: Design) -> np.ndarray:
-    """Log expected count of every observation when active, shape (draws, n_obs)."""
+def log_means(draws: Draws, design: Design, rows: np.ndarray | slice = ALL) -> np.ndarray:
+    """Log expected count of observations when active, shape (draws, observations)."""
     seen = design.observations
     # The rate of an entity without events may underflow to zero; a count of zero is then certain, not undefined.
     log_theta = np.log(np.maximum(draws[THETA], np.finfo(float).tiny))
-    return log_theta[:, seen.entity_idx] + np.log(seen.exposure) + log_factor(draws, design)
+    return log_theta[:, seen.entity_idx[rows]] + np.log(seen.exposure[rows]) + log_factor(draws, design, rows)
 
 
 def draw_extended_prior(

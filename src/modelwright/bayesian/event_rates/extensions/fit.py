@@ -1,5 +1,6 @@
 """Training an extended event-rate model: from counts to a trace with everything that checks and scores need."""
 
+import json
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from modelwright.bayesian.event_rates.extensions.draws import (
 )
 from modelwright.bayesian.event_rates.extensions.settings import Extensions, check_combination
 from modelwright.bayesian.event_rates.extensions.start import extended_start
+from modelwright.bayesian.event_rates.extensions.windows import window_clock
 from modelwright.bayesian.event_rates.names import ALPHA, ENTITY, MU, OBS, PHI, THETA, Y
 from modelwright.bayesian.inference.nuts import sample_numpyro_model, sample_pymc_model
 from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, predictive_group, thinned, thinning_step
@@ -100,6 +102,7 @@ def fit_extended(
             "engine": engine,
             "extensions": extensions.model_dump_json(),
             "columns": columns_to_json(design),
+            **_time_attributes(data, design),
         }
     )
     return trace
@@ -256,6 +259,16 @@ def _constant_data(data: EventCounts, design: Design, coords: dict[str, Any]) ->
         volume[design.eventful] = np.exp(design.volumes.log_volume)
         constant[names.VOLUME] = (OBS, volume)
     return xr.Dataset(constant, coords={OBS: coords[OBS]})
+
+
+def _time_attributes(data: EventCounts, design: Design) -> dict[str, str]:
+    """How windows are counted and where a random walk has its levels, for windows to come."""
+    if data.window_start is None:
+        return {}
+    found = {"window_clock": json.dumps(vars(window_clock(data)))}
+    if design.drift is not None:
+        found["drift_starts"] = json.dumps(design.drift.start.astype(np.int64).tolist())
+    return found
 
 
 def _refuse_many_deviations(design: Design, config: ModelConfig) -> None:

@@ -33,14 +33,14 @@ class DriftLevels:
     Args:
         kind: "random_walk", "day_of_week" or "hour_of_day".
         labels: Label of each level: the windows' labels, or the seasons.
-        position: Where the levels of a random walk lie, in windows, shape (n_levels,); empty for seasons.
+        start: When the windows of a random walk begin, datetime64[ns], shape (n_levels,); empty for seasons.
         level: Level of each observation, shape (n_obs,).
         basis: B, shape (n_levels, n_levels - 1).
     """
 
     kind: str
     labels: tuple[str, ...]
-    position: np.ndarray
+    start: np.ndarray
     level: np.ndarray
     basis: np.ndarray
 
@@ -65,11 +65,56 @@ class Steps:
     longest: int
 
 
-def window_positions(data: EventCounts) -> np.ndarray:
-    """Where each window lies, counted in windows, shape (n_obs,), float64.
+@dataclass(frozen=True)
+class WindowClock:
+    """What distances between windows are counted in.
+
+    Args:
+        window: Length of a window as a pandas offset; None when it is not known.
+        timezone: Zone whose clock decides where days begin.
+        unit: Microseconds that count as one window where `window` is None.
+    """
+
+    window: str | None
+    timezone: str | None
+    unit: int
+
+    def positions(self, starts: np.ndarray) -> np.ndarray:
+        """Where windows lie, from the earliest of them on, counted in windows.
+
+        Args:
+            starts: datetime64, shape (n,).
+
+        Returns:
+            Shape (n,), float64.
+        """
+        instants = np.asarray(starts).astype("datetime64[us]").astype(np.int64)
+        if self.window is None:
+            return (instants - instants.min()) / float(self.unit)
+        grid = parse_window(self.window, find_zone(self.timezone))
+        buckets = grid.bucket_of(instants)
+        number = grid.covering(int(buckets.min()), int(buckets.max())).index_of(buckets)
+        return (number - number.min()).astype(np.float64)
+
+
+def window_clock(data: EventCounts) -> WindowClock:
+    """How distances between the windows of some data are counted.
 
     Windows of a known length are numbered by the calendar they were made with, so that a month is as far from the next
     as any other, and a day of 23 hours too. Without a length the commonest distance between two starts is the unit.
+    """
+    unit = 1
+    if data.window is None:
+        lengths, times = np.unique(
+            np.diff(np.unique(np.asarray(data.window_start).astype("datetime64[us]").astype(np.int64))),
+            return_counts=True,
+        )
+        unit = int(lengths[np.argmax(times)]) if len(lengths) else 1
+    return WindowClock(data.window, data.timezone, unit)
+
+
+def window_positions(data: EventCounts) -> np.ndarray:
+    """Where each window lies, counted in windows from the first on, shape (n_obs,), float64.
 
     Example:
         >>> starts = np.array(["2024-01-01", "2024-02-01", "2024-04-01"], dtype="datetime64[ns]")
@@ -77,17 +122,7 @@ def window_positions(data: EventCounts) -> np.ndarray:
         >>> window_positions(data).tolist()
         [0.0, 1.0, 3.0]
     """
-    starts = np.asarray(data.window_start).astype("datetime64[us]").astype(np.int64)
-    if data.window is not None:
-        grid = parse_window(data.window, find_zone(data.timezone))
-        buckets = grid.bucket_of(starts)
-        number = grid.covering(int(buckets.min()), int(buckets.max())).index_of(buckets)
-        return (number - number.min()).astype(np.float64)
-    distinct = np.unique(starts)
-    if len(distinct) == 1:
-        return np.zeros(len(starts))
-    lengths, times = np.unique(np.diff(distinct), return_counts=True)
-    return (starts - distinct[0]) / float(lengths[np.argmax(times)])
+    return window_clock(data).positions(np.asarray(data.window_start))
 
 
 def steps_between(data: EventCounts) -> Steps:
@@ -147,7 +182,8 @@ def drift_levels(data: EventCounts, kind: str) -> DriftLevels:
     labels = tuple(str(label) for label in np.asarray(data.window_label)[where])
     if len(set(labels)) < len(labels):
         labels = tuple(np.datetime_as_string(np.asarray(data.window_start)[where], unit="s").tolist())
-    return DriftLevels(kind, labels, distinct, level, random_walk_basis(np.diff(distinct)))
+    starts = np.asarray(data.window_start)[where].astype("datetime64[ns]")
+    return DriftLevels(kind, labels, starts, level, random_walk_basis(np.diff(distinct)))
 
 
 def _seasons(data: EventCounts, kind: str) -> DriftLevels:
@@ -160,7 +196,7 @@ def _seasons(data: EventCounts, kind: str) -> DriftLevels:
     labels, level = tuple(seasons.values), seasons.codes.astype(np.int64)
     if len(labels) < 2:
         raise _one_level(f"every window has {kind} {labels[0]}", kind)
-    return DriftLevels(kind, labels, np.empty(0), level, zero_sum_basis(len(labels)))
+    return DriftLevels(kind, labels, np.empty(0, "datetime64[ns]"), level, zero_sum_basis(len(labels)))
 
 
 def random_walk_basis(gap: np.ndarray) -> np.ndarray:
