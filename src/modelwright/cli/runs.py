@@ -83,7 +83,8 @@ def report(model_or_run: str, as_json: bool, table: str | None, top: int, out: s
         say(f"the HTML of this run is missing; to write it anew: modelwright report {record.run_id} --rebuild FILE")
     click.echo(f"json:   {record.report_json}")
     if record.tables:
-        example = f"modelwright report {model_or_run} --table {record.tables[-1]} --out {record.tables[-1]}.csv"
+        name = "scores" if "scores" in record.tables else record.tables[-1]
+        example = f"modelwright report {model_or_run} --table {name} --out {name}.csv"
         click.echo(f"tables: {', '.join(record.tables)}; to keep one: {example}")
 
 

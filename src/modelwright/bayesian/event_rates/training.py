@@ -1,14 +1,23 @@
-"""One training of the event-rate model, from what the prior expects to what the run should keep."""
+"""One training of the event-rate model, from what the prior expects to what the run should keep; and its updates."""
+
+from dataclasses import replace
+from typing import Any
 
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.engines import Engine, Rates, choose_engine
 from modelwright.bayesian.event_rates.fit import fit_event_rates
 from modelwright.bayesian.event_rates.outcome import event_rates_outcome
+from modelwright.bayesian.event_rates.posterior_draws import statistics_in
 from modelwright.bayesian.event_rates.prior_predictive import (
     PriorPredictive,
     prior_predictive_lines,
     prior_predictive_summary,
 )
+from modelwright.bayesian.event_rates.streaming import fold
+from modelwright.bayesian.event_rates.update import fit_folded, remember
+from modelwright.bayesian.event_rates.update_outcome import update_outcome
+from modelwright.bayesian.event_rates.windows_seen import WindowsSeen
+from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.sections import TrainingOutcome
 from modelwright.data.events import EventCounts
@@ -40,7 +49,44 @@ def train_event_rates(
     chosen = choose_engine(engine, platform=platform)
     prior = announce(data, config, f"engine: {chosen.name} ({chosen.reason})", progress)
     trace = fit_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
-    return event_rates_outcome(trace, data, config, prior=prior, progress=progress)
+    outcome = event_rates_outcome(trace, data, config, prior=prior, progress=progress)
+    tables, documents = remember(data)
+    return replace(outcome, tables={**outcome.tables, **tables}, documents={**outcome.documents, **documents})
+
+
+def update_event_rates(
+    before: Any,
+    data: EventCounts,
+    seen: WindowsSeen,
+    config: ModelConfig,
+    *,
+    rates: Rates = "auto",
+    progress: ProgressCallback = ignore_progress,
+) -> TrainingOutcome:
+    """Take new windows into a trained model: the posterior of a training on everything, without the old windows.
+
+    Args:
+        before: The trace of the model, with its statistics.
+        data: The new windows.
+        seen: The windows the model rests on.
+        config: The model and how long to sample.
+        rates: In which form rates are kept; see `fit_event_rates`.
+        progress: Called with the events of a training.
+
+    Raises:
+        ConfigurationError: the trace carries no statistics. DataError: the windows are not new.
+    """
+    statistics = statistics_in(before)
+    if statistics is None:
+        raise ConfigurationError(
+            "the trace carries no statistics of its windows",
+            field="run",
+            expected="a run of the base model",
+            todo="train again, on all data",
+        )
+    folded = fold(statistics, data, seen)
+    trace = fit_folded(folded, config, rates=rates, progress=progress)
+    return update_outcome(before, trace, folded, config, progress=progress)
 
 
 def announce(data: EventCounts, config: ModelConfig, choice: str, progress: ProgressCallback) -> PriorPredictive:

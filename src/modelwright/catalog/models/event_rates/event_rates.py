@@ -9,8 +9,10 @@ from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.engines import Engine, Rates
 from modelwright.bayesian.event_rates.forecast import forecast
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels
-from modelwright.bayesian.event_rates.training import train_event_rates
-from modelwright.catalog.base_model import BaseBayesianModel, Scored, TrainingSettings
+from modelwright.bayesian.event_rates.training import train_event_rates, update_event_rates
+from modelwright.bayesian.event_rates.update import load_new_windows, recall
+from modelwright.bayesian.event_rates.windows_seen import DOCUMENT, TABLE, WindowsSeen
+from modelwright.catalog.base_model import BaseBayesianModel, NewData, Scored, TrainingSettings
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
@@ -66,16 +68,39 @@ class EventRates(BaseBayesianModel):
         **options: Any,
     ) -> TrainingOutcome:
         """Sample the posterior with one of the engines and judge it."""
-        config = ModelConfig.create(
-            n_samples=settings.draws,
-            n_tune=settings.tune,
-            n_chains=settings.chains,
-            target_accept=settings.target_accept,
-            random_seed=settings.seed,
-            max_tree_depth=settings.max_tree_depth,
-            **options,
-        )
+        config = _configuration(settings, options)
         return train_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
+
+    def load_new_data(self, given: dict[str, Any], run: RunRecord, *, progress: ProgressCallback) -> NewData:
+        """Read new windows as those of the run were read; windows that are not new are refused."""
+        new = load_new_windows(given, trained_options(run), _windows_seen(run), progress=progress)
+        return NewData(new.counts, new.options, new.notes)
+
+    def fold_in(
+        self,
+        data: EventCounts,
+        run: RunRecord,
+        *,
+        settings: TrainingSettings,
+        progress: ProgressCallback,
+        engine: Engine = "auto",
+        rates: Rates = "auto",
+        **options: Any,
+    ) -> TrainingOutcome:
+        """Train on the windows of a run, known by their sums, and on new ones; the rates are integrated out."""
+        trained = run.manifest.configuration.get("parameters")
+        inherited = trained.get("engine", "auto") if isinstance(trained, dict) else "auto"
+        if engine not in ("auto", "collapsed", inherited):
+            raise ConfigurationError(
+                "an update knows old windows by their sums alone, and these are all that the collapsed engine needs",
+                field="engine",
+                expected="auto or collapsed",
+                got=engine,
+                todo="leave the option out, or train on everything",
+            )
+        options.pop("platform", None)  # where NUTS would have run
+        config = _configuration(settings, options)
+        return update_event_rates(run.trace(_ASKED), data, _windows_seen(run), config, rates=rates, progress=progress)
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
@@ -122,6 +147,23 @@ class EventRates(BaseBayesianModel):
             notes.append(f"{len(unknown):,} entities were never seen; they are scored against the population")
         notes.extend(f"{entry.rows:,} rows left out: {entry.reason}" for entry in data.left_out)
         return Scored(rank_windows(score_new_windows(trace, data)), _SHOWN, tuple(notes))
+
+
+def _configuration(settings: TrainingSettings, options: dict[str, Any]) -> ModelConfig:
+    return ModelConfig.create(
+        n_samples=settings.draws,
+        n_tune=settings.tune,
+        n_chains=settings.chains,
+        target_accept=settings.target_accept,
+        random_seed=settings.seed,
+        max_tree_depth=settings.max_tree_depth,
+        **options,
+    )
+
+
+def _windows_seen(run: RunRecord) -> WindowsSeen:
+    table = run.table(TABLE) if TABLE in run.tables else None
+    return recall(table, run.document(DOCUMENT) if DOCUMENT in run.documents else None, run=run.run_id)
 
 
 def trained_options(run: RunRecord) -> dict[str, Any]:
