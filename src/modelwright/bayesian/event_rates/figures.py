@@ -87,10 +87,10 @@ def anomalies_picture(scores: pd.DataFrame, *, entities: int = 6) -> Picture:
         scores: A table of scores; entities whose windows are few are drawn as a list instead of a course.
         entities: Most panels.
     """
-    ranked = rank_windows(scores)
-    sizes = scores.groupby("entity", sort=False)["count"].size()
+    ranked = _down_to_entities(scores, entities)
     names = list(dict.fromkeys(ranked["entity"]))[:entities]
-    if np.median([sizes[name] for name in names]) < FEWEST_WINDOWS:
+    courses = {name: scores[scores["entity"] == name] for name in names}
+    if np.median([len(course) for course in courses.values()]) < FEWEST_WINDOWS:
         return _listed_anomalies(ranked)
     threshold = float(ranked["score"].iloc[min(len(ranked), max(len(names), 20)) - 1])
     columns = 2 if len(names) > 1 else 1
@@ -102,8 +102,7 @@ def anomalies_picture(scores: pd.DataFrame, *, entities: int = 6) -> Picture:
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
         for name, axes in zip(names, grid.flat, strict=False):
-            mine = scores[scores["entity"] == name]
-            _draw_course(axes, mine, threshold)
+            _draw_course(axes, courses[name], threshold)
             best = ranked[ranked["entity"] == name].iloc[0]
             name_axes(
                 axes, title=f"{shorten(str(name), limit=24)}: {best['score']:.1f} nats, {best['window']}", limit=64
@@ -134,6 +133,16 @@ def anomalies_picture(scores: pd.DataFrame, *, entities: int = 6) -> Picture:
     )
 
 
+def _down_to_entities(scores: pd.DataFrame, entities: int) -> pd.DataFrame:
+    """The highest windows, ranked, as many as it takes to meet that many entities (or all); at least fifty."""
+    top = 50
+    while True:
+        ranked = rank_windows(scores, top=top)
+        if len(ranked) == len(scores) or ranked["entity"].nunique() >= entities:
+            return ranked
+        top *= 10
+
+
 def scores_picture(scores: pd.DataFrame) -> Picture:
     """How the scores are distributed, known attacks apart where there are any.
 
@@ -142,12 +151,13 @@ def scores_picture(scores: pd.DataFrame) -> Picture:
     """
     score = scores["score"].to_numpy(float)
     label = scores["label"].to_numpy(bool) if "label" in scores else np.zeros(len(score), bool)
-    edges = np.linspace(min(score.min(), 0.0), score.max() * 1.0001 + 1e-9, 61)
+    span = (min(float(score.min()), 0.0), float(score.max()) * 1.0001 + 1e-9)
+    every, edges = np.histogram(score, 60, span)
+    attacked = np.histogram(score[label], 60, span)[0]
+    ordinary = every - attacked
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        ordinary = np.histogram(score[~label], edges)[0]
-        attacked = np.histogram(score[label], edges)[0]
         width = np.diff(edges)
         axes.bar(edges[:-1], ordinary, width, align="edge", color=_BLUE, alpha=0.75, label="windows")
         if label.any():

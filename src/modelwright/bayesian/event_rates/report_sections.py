@@ -115,7 +115,7 @@ def rates_section(rates: pd.DataFrame, population_mean: float) -> Section:
 
 def anomalies_section(scores: pd.DataFrame, evaluation: dict[str, Any] | None, k_hat: Finding) -> Section:
     """The most surprising windows and, where attacks are known, how well the ranking finds them."""
-    ranked = rank_windows(scores).head(TOP_ROWS)
+    ranked = rank_windows(scores, top=TOP_ROWS)
     names = ["rank", "entity", "window", "count", "expected", "lower", "upper", "score", "tail_probability", "k_hat"]
     names += [name for name in ("label", "kind") if name in ranked]
     rows = tuple(tuple(_cell(row[name]) for name in names) for _, row in ranked.iterrows())

@@ -84,6 +84,9 @@ def _population(total: np.ndarray, exposed: np.ndarray, config: ModelConfig) -> 
     the other, so that the same point is the mode.
     """
     (level, of_level), (_, of_alpha) = list(config.hyperpriors().items())[:2]
+    # entities with the same sums share a term; as complex numbers pairs are sorted in one go
+    pairs, times = np.unique(total + 1j * exposed, return_counts=True)
+    n, total, exposed = len(total), pairs.real, pairs.imag
     bounds = np.array([_log_bounds(of_level), _log_bounds(of_alpha)])
 
     def hyperparameters(point: np.ndarray) -> tuple[float, float]:
@@ -93,13 +96,15 @@ def _population(total: np.ndarray, exposed: np.ndarray, config: ModelConfig) -> 
     def negative(point: np.ndarray) -> float:
         shape, rate = _gamma(*hyperparameters(point), config)
         each = gammaln(total + shape) - (total + shape) * np.log(rate + exposed)
-        marginal = float(each.sum()) + len(total) * (shape * np.log(rate) - gammaln(shape))
+        marginal = float(times @ each) + n * (shape * np.log(rate) - gammaln(shape))
         first, alpha = np.exp(point)
         prior = of_level.log_density(first) + of_alpha.log_density(alpha) + point.sum()
         return -float(marginal + prior)
 
     theta = (total + 0.5) / (exposed + 0.5)
-    first = np.clip(np.log([theta.mean(), theta.mean() / max(float(theta.var()), 1e-6)]), -15.0, 15.0)
+    mean = float(times @ theta) / n
+    variance = float(times @ (theta - mean) ** 2) / n
+    first = np.clip(np.log([mean, mean / max(variance, 1e-6)]), -15.0, 15.0)
     if level == SHAPE:
         first[0] = np.clip(first.sum(), -15.0, 15.0)
     first = np.clip(first, *bounds.T)

@@ -8,6 +8,7 @@ fingerprint was taken of is what a model was trained on.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,10 @@ class EventCounts:
 
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, of the entities and of every array; equal data have equal fingerprints."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         start = None if self.window_start is None else self.window_start.view(np.int64)
         arrays: dict[str, tuple[NDArray[Any] | None, str]] = {
             "entity_idx": (self.entity_idx, "<i8"),
