@@ -44,7 +44,7 @@ MOST_DRAWS, FEWEST_DRAWS = 400, 100
 
 
 def default_draws(n_obs: int) -> int:
-    """Fewer draws for more windows, since the more there are the less one of them moves the population.
+    """Fewer draws for more windows that take a quadrature each: the more there are, the less one moves the population.
 
     Example:
         >>> default_draws(6_000), default_draws(40_000), default_draws(10**6)
@@ -71,15 +71,16 @@ def score_training_windows(
         trace: The trace.
         data: What it was trained on.
         interval: Probability of the equal-tailed predictive interval.
-        draws: Draws of the hyperparameters to average over, taken evenly from the trace; at least 25. By default
-            `default_draws`.
+        draws: Draws of the hyperparameters to average over, taken evenly from the trace; at least 25. By default 400,
+            or `default_draws` of the windows that cannot be predicted from a table (entities with several exposures).
         progress: Told how many entities are done.
 
     Returns:
         One row per observation, in the order of `data`: entity, window_start (when there are times), window, count,
         exposure, expected, lower, upper (counts), score (nats), tail_probability P(Y >= count),
         lower_tail_probability P(Y <= count), known_entity, k_hat, and label and kind where known. All predictions are
-        leave-one-out; `attrs` hold the probability of the interval and the number of draws.
+        leave-one-out; k_hat is 0 where all draws say the same of a window (`left_out_weights`). `attrs` hold the
+        probability of the interval and the number of draws.
 
     Raises:
         ConfigurationError: for a wrong interval or number of draws.
@@ -90,11 +91,13 @@ def score_training_windows(
         reweighting; A. Vehtari et al. (2024), https://jmlr.org/papers/v25/19-556.html, for the smoothing.
     """
     probability = check_probability(interval)
-    most = default_draws(data.n_obs) if draws is None else check_draws(draws, field="draws")
+    most = MOST_DRAWS if draws is None else check_draws(draws, field="draws")
     population = population_draws(trace, most)
     check_same_data(trace, data)
     found = cases_left_out(population, alike_entities(statistics_of(data)), data)
     rest = np.flatnonzero(found.case < 0)
+    if draws is None and len(rest):
+        population = population_draws(trace, default_draws(len(rest)))
     groups = alike_windows(data, rest)
     n_cases = len(found.cases.count)
     total = n_cases + sum(len(group.windows.count) for group in groups)
@@ -172,15 +175,21 @@ def score_new_windows(
     return columns.table(counts, known, probability)
 
 
-def rank_windows(scores: pd.DataFrame, *, direction: Direction = "both") -> pd.DataFrame:
+def rank_windows(scores: pd.DataFrame, *, direction: Direction = "both", top: int | None = None) -> pd.DataFrame:
     """The windows from most to least anomalous, with their `rank` from 1; ties keep their order.
 
     Args:
         scores: A table of scores.
         direction: "both" ranks by the score, so by how improbable the count is; "high" by P(Y >= count), so only
             unusually many events count; "low" by P(Y <= count).
+        top: Only so many; all when left out.
     """
-    order = np.argsort(-ranking_score(scores, direction=direction), kind="stable")
+    falling = -ranking_score(scores, direction=direction)
+    if top is None or top >= len(falling):
+        order = np.argsort(falling, kind="stable")
+    else:  # what is as high as the last one wanted, in its order, and that sorted
+        order = np.flatnonzero(falling <= np.partition(falling, top - 1)[top - 1])
+        order = order[np.argsort(falling[order], kind="stable")][:top]
     ranked = scores.iloc[order].reset_index(drop=True)
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
     return ranked

@@ -21,7 +21,7 @@ from scipy import special
 from modelwright.bayesian.event_rates.count_mixture import Prediction
 from modelwright.bayesian.event_rates.density import upper_tail
 from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
-from modelwright.bayesian.event_rates.pareto_smoothing import smoothed_weights
+from modelwright.bayesian.event_rates.left_out_weights import without_window
 from modelwright.bayesian.event_rates.rate_curves import log_integral_and_mean
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows, log_integral
 from modelwright.bayesian.inference.settings import available_cores
@@ -252,8 +252,7 @@ def _score_sums(
             y = cases.count[some].astype(np.int64)
             logarithm = future.log_probability(int(y.max()) + 1)[y]
             if leave_one_out:
-                weights, columns["k_hat"][some] = smoothed_weights(-logarithm)
-                columns["score"][some] = -log_integral(logarithm + np.log(np.maximum(weights, 1e-300)))
+                weights, columns["k_hat"][some], columns["score"][some] = without_window(logarithm)
             else:
                 weights = np.full((1, n_draws), 1.0 / n_draws)
                 columns["k_hat"][some] = 0.0
@@ -307,7 +306,8 @@ def _summarise(
     """Write the interval and the tails of some cases; weights are (n_cases, n_draws), or (1, n_draws) for all alike."""
     row = np.arange(len(members)) if len(weights) > 1 else np.zeros(len(members), dtype=int)
     while True:
-        probability = weights @ future.probability.T
+        # Not a matrix product: its own threads would fight over the cores with those that call this.
+        probability = np.einsum("ch,kh->ck", weights, future.probability)
         below = np.cumsum(probability, axis=1)
         lower_tail = below[row, count]
         upper_tail = 1.0 - np.where(count > 0, below[row, count - 1], 0.0)
