@@ -150,7 +150,14 @@ def test_coordinates_go_back_and_forth(case: dict) -> None:
 def test_points_far_out_have_no_density_and_do_not_fail() -> None:
     density = CollapsedDensity(statistics_of(small_counts()), ModelConfig())
     far = np.array(
-        [[800.0, 0.0, 0.0], [0.0, -800.0, 0.0], [0.0, 0.0, np.nan], [-69.0, 69.0, -69.0], [69.0, -69.0, 69.0]]
+        [
+            [800.0, 0.0, 0.0],
+            [0.0, -800.0, 0.0],
+            [0.0, 0.0, np.nan],
+            [-69.0, 69.0, -69.0],
+            [69.0, -69.0, 69.0],
+            [69.0, 69.0, 0.0],
+        ]
     )
     values = density(far)
     assert (values[:3] == -np.inf).all()

@@ -35,6 +35,9 @@ SMALL_COUNTS = 32
 FARTHEST = 70.0
 """The posterior is taken as zero where a parameter's logarithm is farther than this from zero: beyond 1e30."""
 
+LARGEST_SHAPE = 1e20
+"""Nor with a shape above this: rates that differ by less than a ten-billionth of themselves."""
+
 
 @dataclass(frozen=True, eq=False)
 class LikelihoodTerms:
@@ -109,9 +112,12 @@ class CollapsedDensity:
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 usable &= np.abs(np.log(value)) < FARTHEST
                 log_density += self.priors[name].log_density(value) + self._log_jacobian(name, value)
-        usable &= np.isfinite(log_density)
-        some = {name: value[usable] for name, value in values.items()}
-        population = to_population(_with_mu(some), self.config.parameterization)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            population = to_population(_with_mu(values), self.config.parameterization)
+            usable &= np.isfinite(log_density) & (population.shape < LARGEST_SHAPE) & (population.shape > 0)
+        population = Population(
+            population.shape[usable], population.rate[usable], population.inverse_concentration[usable]
+        )
         log_density[usable] += self.log_likelihood(population)
         log_density[~usable] = -np.inf
         return log_density

@@ -14,7 +14,12 @@ from modelwright.bayesian.event_rates.collapsed_density import CollapsedDensity,
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.start import starting_point
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics
-from modelwright.bayesian.inference.collapsed import LARGEST_K_HAT, IndependenceDraws, sample_by_independence
+from modelwright.bayesian.inference.collapsed import (
+    LARGEST_K_HAT,
+    LEAST_EFFICIENCY,
+    IndependenceDraws,
+    sample_by_independence,
+)
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import STATISTICS
 from modelwright.core.errors import ConfigurationError
@@ -67,10 +72,10 @@ def sample_hyperparameters(
         progress: Called with events of the stages "mode" and "sample" (and those of NUTS, if it comes to that); the
             event that announces a fall-back says why in its `info`. May raise to interrupt.
         cores: Threads; the draws do not depend on it.
-        method: "auto", or one of the two whatever k-hat says.
+        method: "auto", or one of the two and no other.
 
     Raises:
-        ConfigurationError: the method is not one of these.
+        ConfigurationError: the method is not one of these, or independent proposals were asked for and do not fit.
         MissingDependencyError: NUTS is needed, and NumPyro is not installed.
 
     Example:
@@ -104,18 +109,20 @@ def sample_hyperparameters(
         reason = "as asked"
         return _by_nuts(density, start, scale, settings, progress, reason, float("nan"), began)
     found = sample_by_independence(density, start, settings, scale=scale, progress=teller)
-    if method == "independence_metropolis" and found.points.shape[1] == 0:
+    if method == "independence_metropolis" and not found.reliable:
         raise ConfigurationError(
-            f"independent proposals do not cover this posterior: Pareto k-hat is {found.k_hat:.2f}",
+            f"independent proposals do not cover this posterior: Pareto k-hat is {found.k_hat:.2f}, their effective "
+            f"share {found.efficiency:.2f}",
             field="method",
-            expected=f"a posterior with k-hat of at most {LARGEST_K_HAT}",
+            expected=f"k-hat of at most {LARGEST_K_HAT} and a share of at least {LEAST_EFFICIENCY}",
             got=method,
             todo="leave the method to auto, which takes NUTS here",
         )
     if method == "auto" and not found.reliable:
         reason = (
-            f"independent proposals do not cover this posterior (Pareto k-hat {found.k_hat:.2f}, above "
-            f"{LARGEST_K_HAT}), so NUTS sampled the same density"
+            f"independent proposals do not cover this posterior (Pareto k-hat {found.k_hat:.2f} where "
+            f"{LARGEST_K_HAT} is the most, effective share {found.efficiency:.2f} where {LEAST_EFFICIENCY} is the "
+            "least), so NUTS sampled the same density"
         )
         progress(ProgressEvent("mode", 1, 1, info={"k_hat": round(found.k_hat, 2), "fallback": reason}))
         return _by_nuts(density, found.center, found.scale, settings, progress, reason, found.k_hat, began)

@@ -19,29 +19,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelwright.bayesian.inference.laplace import LogDensity, laplace
-from modelwright.bayesian.inference.pareto_smoothing import smoothed_weights
+from modelwright.bayesian.inference.proposals import GOOD, Pilot, extended, fit_proposal, importance
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.bayesian.inference.student_mixture import (
-    StudentMixture,
-    fit_mixture,
-    single_student,
-    with_wide_component,
-)
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import named_generator
 
 LARGEST_K_HAT = 0.7
 """Above this the proposals miss too much of the posterior's tails for the chains to be relied on."""
 
-_ROUNDS = 6
-_GOOD, _GOOD_K_HAT = 0.92, 0.4
-"""Effective share of a pilot round's draws, and k-hat, at which the proposal needs no further fitting."""
+LEAST_EFFICIENCY = 0.1
+"""Below this effective share the proposals hardly resemble the posterior, whatever k-hat makes of their tails."""
 
-_LARGEST_ROUND = 5000
+_LARGEST_WEIGHT = 12.0
+"""A proposal that outweighs the average by more would keep a chain for as many steps: the proposal is fitted again."""
+
 _BURN_IN = 25
 _BATCH = 1000
-_DF = (6.0, 15.0)
-_COMPONENTS = (1, 2, 3, 5, 8, 12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +42,7 @@ class IndependenceDraws:
     """Chains, or the reason why there are none.
 
     Args:
-        points: Unconstrained draws, shape (chain, draw, d); no draws when k-hat is too large.
+        points: Unconstrained draws, shape (chain, draw, d); no draws where the proposals do not fit.
         log_density: At them, shape (chain, draw).
         accepted: Whether any proposal was accepted since the draw before, shape (chain, draw).
         acceptance_rate: Mean acceptance probability since then, shape (chain, draw).
@@ -74,8 +67,8 @@ class IndependenceDraws:
 
     @property
     def reliable(self) -> bool:
-        """Whether k-hat is small enough; otherwise the draws, if any, are not to be used."""
-        return self.k_hat <= LARGEST_K_HAT
+        """Whether the proposals cover the posterior; otherwise the draws, if any, are not to be used."""
+        return _covers(self.k_hat, self.efficiency)
 
 
 def sample_by_independence(
@@ -109,21 +102,18 @@ def sample_by_independence(
     progress(ProgressEvent("mode", 0, 1))
     mode, covariance = laplace(work, start, scale=scale)
     generator = named_generator(settings.seed, "independence proposals")
-    pilot = _pilot(work, mode, covariance, generator, progress)
+    pilot = fit_proposal(work, mode, covariance, generator, progress)
     progress(ProgressEvent("mode", 1, 1, info={"k_hat": round(pilot.k_hat, 2)}))
-    if pilot.k_hat > LARGEST_K_HAT:
+    if pilot.efficiency < LEAST_EFFICIENCY:
         return _without_draws(pilot, settings, work.evaluations)
-    steps = int(np.clip(round(1.5 / pilot.efficiency - 0.5), 1, 8))
-    length = _BURN_IN + settings.draws * steps
-    streams = generator.spawn(settings.chains)
-    proposals = np.stack([pilot.proposal.draw(length, stream) for stream in streams])
-    flat = proposals.reshape(-1, proposals.shape[-1])
-    log_target = np.empty(len(flat))
-    for begin in range(0, len(flat), _BATCH):
-        progress(ProgressEvent("sample", begin, len(flat), "draws"))
-        log_target[begin : begin + _BATCH] = work(flat[begin : begin + _BATCH])
-    log_ratio = log_target - pilot.proposal.log_density(flat)
-    weights, k_hat = smoothed_weights(_finite(log_ratio)[None])
+    main = _proposals(work, pilot, settings, generator, progress)
+    if not main.even:
+        # some place has been found where the proposal is far too low: learn from these and draw others
+        pilot = extended(pilot, main.points, main.log_target, main.k_hat, generator)
+        main = _proposals(work, pilot, settings, generator, progress)
+    streams, steps = main.streams, main.steps
+    proposals = main.points.reshape(settings.chains, -1, len(mode))
+    length = proposals.shape[1]
     chosen = np.array([stream.choice(len(pilot.weights), p=pilot.weights) for stream in streams])
     first = pilot.points[chosen]
     chains = _walk(
@@ -131,12 +121,12 @@ def sample_by_independence(
         pilot.log_target[chosen],
         pilot.log_target[chosen] - pilot.proposal.log_density(first),
         proposals,
-        log_target.reshape(settings.chains, length),
-        log_ratio.reshape(settings.chains, length),
+        main.log_target.reshape(settings.chains, length),
+        main.log_ratio.reshape(settings.chains, length),
         np.log(np.stack([stream.random(length) for stream in streams])),
     )
-    progress(ProgressEvent("sample", len(flat), len(flat), "draws"))
-    return _gathered(chains, pilot, settings, steps, float(k_hat[0]), weights[0], work.evaluations)
+    progress(ProgressEvent("sample", len(main.points), len(main.points), "draws"))
+    return _gathered(chains, pilot, settings, steps, main.k_hat, main.efficiency, work.evaluations)
 
 
 class _Counted:
@@ -153,62 +143,42 @@ class _Counted:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pilot:
-    proposal: StudentMixture
+class _Proposals:
+    """Proposals of all chains, one after another, and what they are worth."""
+
+    streams: list[np.random.Generator]
+    steps: int
     points: np.ndarray
     log_target: np.ndarray
-    weights: np.ndarray
+    log_ratio: np.ndarray
     k_hat: float
     efficiency: float
 
+    @property
+    def even(self) -> bool:
+        """Whether no proposal outweighs the average so much that a chain would stay there for long."""
+        ratio = np.exp(self.log_ratio - self.log_ratio.max())
+        return self.k_hat <= LARGEST_K_HAT and float(ratio.mean()) > 1.0 / _LARGEST_WEIGHT
 
-def _pilot(
+
+def _proposals(
     log_density: LogDensity,
-    mode: np.ndarray,
-    covariance: np.ndarray,
+    pilot: Pilot,
+    settings: NutsSettings,
     generator: np.random.Generator,
     progress: ProgressCallback,
-) -> _Pilot:
-    """Rounds of draws, each from a proposal fitted to those before, until a round is nearly as good as exact draws."""
-    size = int(np.clip(200 * len(mode), 400, 2000))
-    proposal = with_wide_component(single_student(mode, 1.2 * covariance, 5.0), share=0.1, widening=2.0, df=3.0)
-    drawn, targets, proposals = [], [], []
-    for number in range(_ROUNDS):
-        progress(ProgressEvent("mode", number / _ROUNDS, 1))
-        points = proposal.draw(size, generator)
-        drawn.append(points)
-        targets.append(log_density(points))
-        proposals.append(proposal)
-        of_round, k_hat = smoothed_weights(_finite(targets[-1] - proposal.log_density(points))[None])
-        efficiency = 1.0 / float((of_round**2).sum()) / size
-        everything, log_target = np.concatenate(drawn), np.concatenate(targets)
-        mixed = np.logaddexp.reduce([one.log_density(everything) for one in proposals])
-        weights = smoothed_weights(_finite(log_target - mixed)[None])[0][0]
-        proposal = _best_fit(everything, weights, generator)
-        if efficiency >= _GOOD and k_hat[0] <= _GOOD_K_HAT and number >= 1:
-            break
-        size = min(2 * size, _LARGEST_ROUND) if number >= 1 else size
-    return _Pilot(proposal, everything, log_target, weights, float(k_hat[0]), efficiency)
-
-
-def _best_fit(points: np.ndarray, weights: np.ndarray, generator: np.random.Generator) -> StudentMixture:
-    """The mixture that describes the weighted draws best for its size (Bayesian information criterion)."""
-    effective = 1.0 / float((weights**2).sum())
-    d = points.shape[1]
-    best, best_score = None, -np.inf
-    for components in _COMPONENTS:
-        if components > 1 and effective < 50.0 * components * d:
-            break
-        if components > 5 and best is not None and len(best.share) < 5:
-            break
-        for df in _DF:
-            found = fit_mixture(points, weights, components=components, df=df, generator=generator)
-            numbers = components * (1 + d + d * (d + 1) / 2)
-            score = effective * float((weights * found.log_density(points)).sum()) - 0.5 * numbers * np.log(effective)
-            if score > best_score:
-                best, best_score = found, score
-    assert best is not None
-    return with_wide_component(best, share=0.03, widening=1.7, df=3.0)
+) -> _Proposals:
+    steps = 1 if pilot.efficiency >= GOOD else int(np.clip(np.ceil(1.5 / pilot.efficiency), 2, 8))
+    length = _BURN_IN + settings.draws * steps
+    streams = generator.spawn(settings.chains)
+    points = np.concatenate([pilot.proposal.draw(length, stream) for stream in streams])
+    log_target = np.empty(len(points))
+    for begin in range(0, len(points), _BATCH):
+        progress(ProgressEvent("sample", begin, len(points), "draws"))
+        log_target[begin : begin + _BATCH] = log_density(points[begin : begin + _BATCH])
+    log_ratio = log_target - pilot.proposal.log_density(points)
+    _, k_hat, efficiency = importance(log_ratio)
+    return _Proposals(streams, steps, points, log_target, log_ratio, k_hat, efficiency)
 
 
 def _walk(
@@ -236,11 +206,11 @@ def _walk(
 
 def _gathered(
     chains: tuple[np.ndarray, ...],
-    pilot: _Pilot,
+    pilot: Pilot,
     settings: NutsSettings,
     steps: int,
     k_hat: float,
-    weights: np.ndarray,
+    efficiency: float,
     evaluations: int,
 ) -> IndependenceDraws:
     points, targets, accepted, probability = (part[:, _BURN_IN:] for part in chains)
@@ -251,14 +221,14 @@ def _gathered(
         accepted=accepted.reshape(per_draw).any(-1),
         acceptance_rate=probability.reshape(per_draw).mean(-1),
         k_hat=k_hat,
-        efficiency=1.0 / float((weights**2).sum()) / len(weights),
+        efficiency=efficiency,
         steps=steps,
         evaluations=evaluations,
         **_moments(pilot),
     )
 
 
-def _without_draws(pilot: _Pilot, settings: NutsSettings, evaluations: int) -> IndependenceDraws:
+def _without_draws(pilot: Pilot, settings: NutsSettings, evaluations: int) -> IndependenceDraws:
     nothing = np.empty((settings.chains, 0))
     return IndependenceDraws(
         points=np.empty((settings.chains, 0, pilot.points.shape[1])),
@@ -273,12 +243,10 @@ def _without_draws(pilot: _Pilot, settings: NutsSettings, evaluations: int) -> I
     )
 
 
-def _moments(pilot: _Pilot) -> dict[str, np.ndarray]:
+def _moments(pilot: Pilot) -> dict[str, np.ndarray]:
     center = (pilot.weights[:, None] * pilot.points).sum(0)
     return {"center": center, "scale": np.sqrt((pilot.weights[:, None] * (pilot.points - center) ** 2).sum(0))}
 
 
-def _finite(log_ratio: np.ndarray) -> np.ndarray:
-    """Ratios of zero density made finite, far below all others, so that weights can be smoothed."""
-    largest = log_ratio.max()
-    return np.maximum(log_ratio, largest - 700.0)
+def _covers(k_hat: float, efficiency: float) -> bool:
+    return k_hat <= LARGEST_K_HAT and efficiency >= LEAST_EFFICIENCY
