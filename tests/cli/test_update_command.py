@@ -146,7 +146,7 @@ def test_the_same_file_twice_is_refused(trained: Path, capsys: pytest.CaptureFix
 def test_a_run_that_is_named_is_continued(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = answer(capsys, "runs", "list")["runs"][0]["run_id"]
     answer(capsys, "update", "tally", "--data", "february.txt")
-    assert answer(capsys, "update", "tally", "--data", "february.txt", "--run", first[:20])["parent"] == first
+    assert answer(capsys, "update", "tally", "--data", "february.txt", "--run", first)["parent"] == first
 
 
 def test_strict_ends_with_its_own_code(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
