@@ -89,8 +89,9 @@ def _integrated(count: np.ndarray, log_mean: np.ndarray, spread: np.ndarray, phi
         slope = (count - mean) / ratio - (eta - log_mean) * precision
         bend = (1.0 + count * inverse) * mean / ratio**2 + precision
         low, high = np.where(slope >= 0, eta, low), np.where(slope < 0, eta, high)
-        step = eta + slope / bend
-        eta = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+        step, slack = eta + slope / bend, 0.1 / np.sqrt(bend)
+        inside = (step > low - slack) & (step < high + slack)
+        eta = np.where(inside, np.clip(step, low, high), 0.5 * (low + high))
     mean = np.exp(np.minimum(eta, _LARGEST_LOG_MEAN))
     width = 1.0 / np.sqrt((1.0 + count * inverse) * mean / (1.0 + mean * inverse) ** 2 + precision)
     points = eta[:, None] + width[:, None] * _POINTS
