@@ -34,7 +34,8 @@ def frame_of(entity: Any, count: Any, columns: Mapping[str, Any]) -> pd.DataFram
                 expected=f"{len(arrays['count'])} values",
                 got=values.shape,
             )
-    arrays["entity"] = np.array([str(value) for value in arrays["entity"]], dtype=object)
+    if arrays["entity"].dtype.kind != "U":
+        arrays["entity"] = np.array([str(value) for value in arrays["entity"]], dtype=object)
     return pd.DataFrame(arrays)
 
 
