@@ -38,10 +38,8 @@ def here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_report_names_its_tables_and_how_to_keep_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "event_rates"]) == 0
     shown = capsys.readouterr().out
-    assert (
-        "tables: rates, scores, windows_seen; to keep one: modelwright report event_rates --table scores --out scores.csv"
-        in shown
-    )
+    assert "tables: rates, scores, windows_seen; to keep one: modelwright report event_rates --table scores " in shown
+    assert "--out scores.csv" in shown
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
