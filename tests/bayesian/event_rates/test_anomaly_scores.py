@@ -187,7 +187,14 @@ def test_leave_one_out_with_large_counts_and_one_far_window() -> None:
     trace = trace_of(("a",), np.array([1e5]), mu=1e5, alpha=1e-4, phi=20.0)
     found = score_training_windows(trace, data)
     assert found["score"].idxmax() == 4
-    assert 50_000 < found["expected"][4] < 150_000 < found["upper"][4] < 250_000
+    theta = np.exp(np.linspace(np.log(2e4), np.log(5e5), 4001))  # rates, for a plain sum
+    log_f = stats.gamma(10.0, scale=1e4).logpdf(theta) + np.log(theta)
+    for y in data.count[:4]:
+        log_f += stats.nbinom(20.0, 20.0 / (20.0 + theta)).logpmf(y)
+    weight = np.exp(log_f - log_f.max()) / np.exp(log_f - log_f.max()).sum()
+    assert found["expected"][4] == pytest.approx(weight @ theta, rel=1e-6)
+    below = [weight @ stats.nbinom(20.0, 20.0 / (20.0 + theta)).cdf(found[end][4]) for end in ("lower", "upper")]
+    assert below == pytest.approx([0.05, 0.95], abs=1e-4)  # linear between points 1/40 sd apart
     # P(Y <= y) and P(Y >= y) overlap in y alone
     overlap = found["tail_probability"] + found["lower_tail_probability"] - 1
     np.testing.assert_allclose(overlap, np.exp(-found["score"]), atol=1e-5)

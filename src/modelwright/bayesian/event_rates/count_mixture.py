@@ -17,6 +17,7 @@ LARGEST_TABLE = 2000
 
 _CHUNK = 32
 _MOST_NODES = 1500
+_GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def predict(nodes: Nodes, weights: np.ndarray, count: np.ndarray, probability: f
         quantiles, before, now = _tabulated(used_nodes, weights[:, used], count, levels)
     else:
         nodes, weights = _thinned(nodes, weights)
-        quantiles = _interpolated_quantiles(nodes, weights, levels, expected, spread)
+        quantiles = interpolated_quantiles(nodes, weights, levels, expected, spread)
         before, now = np.full(len(count), np.nan), np.full(len(count), np.nan)
     upper, lower = 1.0 - before, now
     for row in np.flatnonzero(~(upper > 1e-5)):  # also where the table did not reach: NaN compares false
@@ -139,19 +140,35 @@ def _tabulated(
 
 
 def _thinned(nodes: Nodes, weights: np.ndarray) -> tuple[Nodes, np.ndarray]:
-    """Every few nodes, so that tails of large counts, a beta integral each, stay affordable."""
-    stride = max(1, len(nodes.mean) // _MOST_NODES) | 1  # odd: never in step with an even number of points
-    kept = weights[:, ::stride]
-    total = kept.sum(1, keepdims=True)
-    if stride == 1 or (total <= 0.2 / stride).any():  # some row lives on nodes that thinning would drop
+    """One of every few nodes, so that tails of large counts, a beta integral each, stay affordable.
+
+    Which of the few varies along a sequence that repeats nothing: nodes come as points of one draw after the other, and
+    a constant stride may fall in step with them and see the same few points of every draw.
+    """
+    stride = -(-len(nodes.mean) // _MOST_NODES)
+    if stride == 1:
         return nodes, weights
-    return Nodes(nodes.mean[::stride], nodes.concentration[::stride]), kept / total
+    blocks = np.arange(len(nodes.mean) // stride)
+    chosen = blocks * stride + (np.modf(blocks * _GOLDEN)[0] * stride).astype(np.int64)
+    kept = weights[:, chosen]
+    total = kept.sum(1, keepdims=True)
+    if (total <= 0.2 / stride).any():  # some row lives on nodes that thinning would drop
+        return nodes, weights
+    return Nodes(nodes.mean[chosen], nodes.concentration[chosen]), kept / total
 
 
-def _interpolated_quantiles(
+def interpolated_quantiles(
     nodes: Nodes, weights: np.ndarray, levels: np.ndarray, expected: np.ndarray, spread: np.ndarray
 ) -> np.ndarray:
-    """Quantiles of large counts, interpolated in the distribution function and rounded up, shape (rows, levels)."""
+    """Quantiles of large counts, interpolated in the distribution function and rounded up, shape (rows, levels).
+
+    Args:
+        nodes: The negative binomials.
+        weights: Shape (rows, n_nodes), each row summing to 1.
+        levels: Probabilities.
+        expected: Mean of each row's mixture.
+        spread: Its standard deviation.
+    """
     shape = np.maximum((expected / spread) ** 2, 1e-3)
     quantiles = np.empty((len(weights), len(levels)))
     for column, level in enumerate(levels):

@@ -76,7 +76,7 @@ def leave_one_out(population: Population, entity: EntityWindows) -> Iterator[Lef
     total = np.bincount(where, entity.count * entity.times, minlength=len(exposures))
     number = np.bincount(where, entity.times, minlength=len(exposures)).astype(float)
     everything = Windows(exposures, total, number)
-    cases = _cases(everything, entity, where, _influential(population, everything, entity))
+    cases = influential_cases(population, everything, entity, where)
     grid = grid_for(population, cases, most_points=_SHARED_POINTS)
     if grid is None:
         for j in range(len(entity.count)):
@@ -100,6 +100,18 @@ def _cases(everything: Windows, entity: EntityWindows, where: np.ndarray, left_o
     totals[row, where[left_out]] -= entity.count[left_out]
     numbers[row, where[left_out]] -= 1.0
     return Windows(np.tile(everything.exposure, (len(left_out) + 1, 1)), totals, numbers)
+
+
+def influential_cases(population: Population, everything: Windows, entity: EntityWindows, where: np.ndarray) -> Windows:
+    """All windows, and all but each of those whose absence matters most: a grid for these cases serves all.
+
+    Args:
+        population: Draws of the hyperparameters.
+        everything: The entity's windows by exposure.
+        entity: The same one by one.
+        where: Position of each window's exposure in `everything`, shape (n_windows,).
+    """
+    return _cases(everything, entity, where, _influential(population, everything, entity))
 
 
 def _influential(population: Population, everything: Windows, entity: EntityWindows) -> np.ndarray:

@@ -1,15 +1,19 @@
 """Leave-one-out scores by quadrature over the rate: for entities with several exposures, or with very large counts."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from modelwright.bayesian.event_rates.count_mixture import Nodes, predict
+from modelwright.bayesian.event_rates.common_grid import LeftOutTogether, leave_out_together
+from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
+from modelwright.bayesian.event_rates.grid_predictions import predict_on_grid
 from modelwright.bayesian.event_rates.leave_one_out import LeftOutWindows, every_second_point, leave_one_out
-from modelwright.bayesian.event_rates.pareto_smoothing import smoothed_weights
-from modelwright.bayesian.event_rates.rate_integrals import Population, log_integral
+from modelwright.bayesian.event_rates.left_out_weights import without_window
+from modelwright.bayesian.event_rates.rate_integrals import Population
 from modelwright.bayesian.event_rates.score_table import ScoreColumns
 from modelwright.bayesian.event_rates.window_cases import AlikeWindows
+from modelwright.bayesian.inference.settings import available_cores
 
 
 def score_left_out(
@@ -18,6 +22,8 @@ def score_left_out(
     probability: float,
     columns: ScoreColumns,
     report: Callable[[int], None],
+    *,
+    cores: int | None = None,
 ) -> None:
     """Score the windows of some entities, each predicted from its entity's other windows.
 
@@ -27,20 +33,43 @@ def score_left_out(
         probability: Of the equal-tailed interval.
         columns: Where the scores go.
         report: Told how many distinct windows are done.
+        cores: Threads; None takes what the machine offers.
     """
+
+    def work(group: AlikeWindows) -> int:
+        together = leave_out_together(population, group.windows)
+        if together is None:
+            _score_one_by_one(population, group, probability, columns)
+        else:
+            for part in together:
+                _score_together(population, group, part, probability, columns)
+        return len(group.windows.count)
+
     done = 0
-    for group in groups:
-        for part in leave_one_out(population, group.windows):
-            weights, k_hat = smoothed_weights(-part.log_density)
-            nodes, joint = _mixture(population, part, weights)
-            found = predict(nodes, joint, group.windows.count[part.index], probability)
-            score = -log_integral(part.log_density + np.log(np.maximum(weights, 1e-300)))
-            slot = np.full(len(group.windows.count), -1)
-            slot[part.index] = np.arange(len(part.index))
-            mine = slot[group.where] >= 0
-            columns.fill(group.rows[mine], slot[group.where[mine]], found, score, k_hat)
-        done += len(group.windows.count)
-        report(done)
+    with ThreadPoolExecutor(cores or available_cores()) as pool:
+        for number, windows in enumerate(pool.map(work, groups), start=1):
+            done += windows
+            if number % 32 == 0 or number == len(groups):
+                report(done)
+
+
+def _score_together(
+    population: Population, group: AlikeWindows, part: LeftOutTogether, probability: float, columns: ScoreColumns
+) -> None:
+    weights, k_hat, score = without_window(part.log_density)
+    joint = part.probability * weights[:, :, None]
+    count = group.windows.count[part.index]
+    found = predict_on_grid(part.rate, part.exposure, population.concentration, joint, count, probability)
+    _write(group, part.index, found, score, k_hat, columns)
+
+
+def _score_one_by_one(population: Population, group: AlikeWindows, probability: float, columns: ScoreColumns) -> None:
+    """With grids for each draw, and where needed for each window."""
+    for part in leave_one_out(population, group.windows):
+        weights, k_hat, score = without_window(part.log_density)
+        nodes, joint = _mixture(population, part, weights)
+        found = predict(nodes, joint, group.windows.count[part.index], probability)
+        _write(group, part.index, found, score, k_hat, columns)
 
 
 def _mixture(population: Population, part: LeftOutWindows, weights: np.ndarray) -> tuple[Nodes, np.ndarray]:
@@ -49,3 +78,18 @@ def _mixture(population: Population, part: LeftOutWindows, weights: np.ndarray) 
     joint = weights[:, :, None] * probability
     nodes = Nodes((rate * part.exposure).reshape(-1), np.repeat(population.concentration, rate.shape[1]))
     return nodes, joint.reshape(len(weights), -1)
+
+
+def _write(
+    group: AlikeWindows,
+    index: np.ndarray,
+    found: Prediction,
+    score: np.ndarray,
+    k_hat: np.ndarray,
+    columns: ScoreColumns,
+) -> None:
+    """Into all observations that are like the distinct windows `index`."""
+    slot = np.full(len(group.windows.count), -1)
+    slot[index] = np.arange(len(index))
+    mine = slot[group.where] >= 0
+    columns.fill(group.rows[mine], slot[group.where[mine]], found, score, k_hat)
