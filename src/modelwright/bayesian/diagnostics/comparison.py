@@ -145,16 +145,19 @@ def compare_traces(traces: Mapping[str, Any], *, variable: str | None = None) ->
 
 
 def _refuse_different_data(traces: Mapping[str, Any], variable: str | None) -> None:
+    _refuse_different_densities(traces)
+    constants = {name: find_group(trace, "constant_data") for name, trace in traces.items()}
+    # Exposures and entities are part of the data: the same counts in other windows are other data. What only some of
+    # the runs store (a model's own statistics, say) tells nothing about the others.
+    common = set.intersection(*(set() if one is None else set(map(str, one.data_vars)) for one in constants.values()))
     first: tuple[str, tuple[int, ...], str] | None = None
     for name, trace in traces.items():
         group = need_group(trace, "observed_data", todo=f"train {name!r} again with its data stored")
         data = need_variable(group, variable, group_name="observed_data")
         values = np.ascontiguousarray(data.values, dtype=np.float64)
-        # Exposures and entities are part of the data: the same counts in other windows are other data.
-        constants = find_group(trace, "constant_data")
         parts = [values.tobytes()]
-        for constant in sorted(map(str, constants.data_vars)) if constants is not None else ():
-            parts.append(np.ascontiguousarray(constants[constant].values).astype(np.float64).tobytes())
+        for constant in sorted(common):
+            parts.append(np.ascontiguousarray(constants[name][constant].values).astype(np.float64).tobytes())
         print_of = hashlib.sha256(b"|".join(parts)).hexdigest()
         if first is None:
             first = name, values.shape, print_of
@@ -170,6 +173,22 @@ def _refuse_different_data(traces: Mapping[str, Any], variable: str | None) -> N
                 f"runs {first[0]!r} and {name!r} were trained on different data: as many observations, other values",
                 field="runs",
                 todo="compare runs on the same data only",
+            )
+
+
+def _refuse_different_densities(traces: Mapping[str, Any]) -> None:
+    """Densities are comparable when they are of the same thing; a model of more than the counts says so itself."""
+    found: dict[str, str] = {}
+    for name, trace in traces.items():
+        group = find_group(trace, "log_likelihood")
+        found[name] = "count" if group is None else str(group.attrs.get("density_of", "count"))
+    (one, of_one), *others = found.items()
+    for other, of_other in others:
+        if of_other != of_one:
+            raise DataError(
+                f"the densities of runs {one!r} and {other!r} are of different things: {of_one}, and {of_other}",
+                field="runs",
+                todo="compare runs that predict the same thing only",
             )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from modelwright.bayesian.diagnostics.comparison import compare_traces
 from modelwright.bayesian.event_rates.anomaly import score_training_windows
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.extensions.fit import fit_extended
@@ -272,3 +273,20 @@ def test_windows_without_what_the_model_needs_are_refused() -> None:
     del trace.attrs["extensions"]
     with pytest.raises(DataError, match="trace: the trace does not say its extensions"):
         score_new_windows_extended(trace, timeless)
+
+
+def test_runs_with_and_without_extensions_are_ranked() -> None:
+    data, inflated = fitted("zero_inflation")
+    base = fit_event_rates(data, SETTINGS, predictive_draws=20, prior_draws=10)
+    found = compare_traces({"base": base, "inflated": inflated})
+    assert [row.name for row in found.rows] == ["inflated", "base"]
+    assert found.rows[1].elpd_diff > 2 * found.rows[1].dse  # three windows of ten are inactive
+
+
+def test_densities_of_counts_and_of_volumes_are_not_ranked() -> None:
+    with pytest.raises(DataError) as refusal:
+        compare_traces({"plain": fitted("zero_inflation")[1], "volumes": fitted("volumes")[1]})
+    assert str(refusal.value) == (
+        "runs: the densities of runs 'plain' and 'volumes' are of different things: count, and count and volume; "
+        "compare runs that predict the same thing only"
+    )
