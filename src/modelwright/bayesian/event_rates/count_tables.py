@@ -20,9 +20,8 @@ from scipy import special
 
 from modelwright.bayesian.event_rates.count_mixture import Prediction
 from modelwright.bayesian.event_rates.density import upper_tail
-from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
 from modelwright.bayesian.event_rates.left_out_weights import without_window
-from modelwright.bayesian.event_rates.rate_curves import log_integral_and_mean
+from modelwright.bayesian.event_rates.rate_curves import EXACT, curves_of, log_integral_and_mean
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows, log_integral
 from modelwright.bayesian.inference.settings import available_cores
 
@@ -333,11 +332,19 @@ def _summarise(
 def _integrated_tail(future: _Future, weights: np.ndarray, count: np.ndarray) -> np.ndarray:
     """P(Y >= count) of some cases by quadrature over the rate: exact however far the tail reaches, and slow."""
     group = future.group
-    others = Windows(np.array([group.exposure]), np.array([future.total]), np.array([group.number]))
-    rate, probability = every_second_point(*rate_distribution(group.population, others))
+    others = (np.array([[value]]) for value in (group.exposure, future.total, group.number))
+    curves = curves_of(group.population, Windows(*others))
+    left, right, step = curves.extent(EXACT)
     concentration = group.population.concentration[:, None]
-    found = [
-        weight @ (probability * upper_tail(y, rate * group.exposure, concentration)).sum(1)
-        for weight, y in zip(weights, count, strict=True)
-    ]
+    found = []
+    for weight, y in zip(weights, count, strict=True):
+        # As a function of log rate the tail rises within about 1/sqrt(y), and the points have to resolve that too.
+        points = int(np.ceil(((right - left) / np.minimum(step, 0.6 / np.sqrt(y + 1.0))).max())) + 1
+        offset = left[:, None] + (right - left)[:, None] * np.linspace(0.0, 1.0, points)
+        density = np.exp(curves.log(offset))
+        rate = curves.mode[:, None] * np.exp(offset)
+        tail = (density * upper_tail(y, rate * group.exposure, concentration)).sum(1)
+        with np.errstate(over="ignore"):
+            closing = density[:, 0] / np.expm1(curves.slope * (right - left) / (points - 1))
+        found.append(weight @ (tail / (density.sum(1) + closing)))
     return np.array(found)

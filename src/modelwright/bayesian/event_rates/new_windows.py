@@ -12,9 +12,10 @@ import numpy as np
 
 from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
 from modelwright.bayesian.event_rates.count_tables import LONGEST_TABLE, Cases, counts_needed, score_cases
-from modelwright.bayesian.event_rates.density import negative_binomial_logpmf
+from modelwright.bayesian.event_rates.density import log1p_ratio, negative_binomial_logpmf
 from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels, rate_draws
+from modelwright.bayesian.event_rates.rate_curves import log_integral_and_mean
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows, log_integral
 from modelwright.bayesian.event_rates.rate_posteriors import row_numbers
 from modelwright.bayesian.event_rates.score_table import ScoreColumns
@@ -163,10 +164,37 @@ def _by_quadrature(
     """Prediction and score of the counts of some windows of equal exposure of one entity."""
     rate, weight = every_second_point(*rate_distribution(population, windows))
     nodes = Nodes((rate * exposure).reshape(-1), np.repeat(population.concentration, rate.shape[1]))
-    return _by_nodes(nodes, weight.reshape(-1) / len(population), count, probability)
+    joint = np.broadcast_to(weight.reshape(-1) / len(population), (len(count), weight.size))
+    values = count.astype(float)
+    score = -_log_predictive(population, windows, exposure, values)
+    return predict(nodes, joint, values, probability), score
+
+
+def _log_predictive(population: Population, windows: Windows, exposure: float, count: np.ndarray) -> np.ndarray:
+    """Log of the mean over the draws of Z(windows and the new one)/Z(windows), shape (n,): exact however far the count.
+
+    Z leaves out the factor (c)(c+1)...(c+y-1)/(c^y y!) of the new window, here from the density of y at a mean of y.
+    """
+    n = len(count)
+    own = [np.tile(part, (n, 1)) for part in (windows.exposure, windows.total, windows.number)]
+    one = np.ones((n, 1))
+    both = (
+        np.concatenate([part, new], axis=1)
+        for part, new in zip(own, (exposure * one, count[:, None], one), strict=True)
+    )
+    before = Windows(*(part[:1] for part in own)) if own[0].shape[1] else None
+    after, _ = log_integral_and_mean(population, Windows(*both))
+    # no windows at all: the integral of the Gamma density alone
+    start = log_integral_and_mean(population, before)[0] if before is not None else 0.0
+    at = np.maximum(count, 1.0)[:, None]
+    inverse = population.inverse_concentration
+    factor = negative_binomial_logpmf(at, at, population.concentration) - at * np.log(at)
+    factor += (at * inverse + 1.0) * log1p_ratio(at, inverse)
+    return log_integral(after - start + np.where(count[:, None] > 0, factor, 0.0)) - np.log(len(population))
 
 
 def _by_nodes(nodes: Nodes, weight: np.ndarray, count: np.ndarray, probability: float) -> tuple[Prediction, np.ndarray]:
+    """The same as a mixture of negative binomials with these weights."""
     values = count.astype(float)
     log_weight = np.log(np.maximum(weight, 1e-300))
     score = -log_integral(negative_binomial_logpmf(values[:, None], nodes.mean, nodes.concentration) + log_weight)
