@@ -42,7 +42,7 @@ def fit_extended(
     config: ModelConfig,
     extensions: Extensions,
     *,
-    engine: Literal["numpyro", "pymc", "nutpie"] = "numpyro",
+    engine: Literal["collapsed", "numpyro", "pymc", "nutpie"] = "numpyro",
     platform: Literal["cpu", "gpu"] = "cpu",
     progress: ProgressCallback = ignore_progress,
     predictive_draws: int = PREDICTIVE_DRAWS,
@@ -55,7 +55,8 @@ def fit_extended(
         data: Counts per entity and window, with the columns, times and volumes that the extensions need.
         config: The base model and how long to sample.
         extensions: What is added; see `Extensions` for the formulas.
-        engine: Who samples; all three give the same posterior.
+        engine: Who samples; all give the same posterior. "collapsed" integrates the rates out (not with temporal
+            and volumes).
         platform: "cpu", or "gpu" (numpyro only).
         progress: Called with events of the stages "compile", "warm-up", "sample" and "predict".
         predictive_draws: Draws of posterior_predictive over all chains, at most.
@@ -76,7 +77,7 @@ def fit_extended(
         KeyboardInterrupt: an interrupt stops all chains and is passed on.
     """
     check_combination(extensions, config, data, engine=engine)
-    require_engine(engine)
+    require_engine("numpyro" if engine == "collapsed" else engine)  # the collapsed density is written in JAX as well
     require_platform(platform, engine=engine)
     for field, value in (("predictive_draws", predictive_draws), ("prior_draws", prior_draws)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -176,7 +177,19 @@ def _sample(
     )
     start = extended_start(design, config, extensions)
     kept = variable_names(config, design, extensions)
-    if engine == "numpyro":
+    if engine == "collapsed":
+        from modelwright.bayesian.event_rates.extensions.collapsed_trace import sample_collapsed_extended
+
+        trace = sample_collapsed_extended(
+            design,
+            config,
+            extensions,
+            settings=settings,
+            coords=coords,
+            dims=_dimensions(design),
+            progress=progress,
+        )
+    elif engine == "numpyro":
         from modelwright.bayesian.event_rates.extensions.numpyro_model import extended_event_rates
 
         trace = sample_numpyro_model(
