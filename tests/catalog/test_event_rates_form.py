@@ -6,6 +6,7 @@ import pytest
 
 from modelwright.bayesian.event_rates.config import Likelihood, ModelConfig, Parameterization
 from modelwright.bayesian.event_rates.engines import Engine, Rates
+from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.forecast import LARGEST_HORIZON
 from modelwright.bayesian.inference.nuts import ENGINES
 from modelwright.catalog.model_registry import ModelRegistry
@@ -19,7 +20,8 @@ ASK = {parameter.name: parameter for parameter in METADATA.inference_params}
 
 @pytest.mark.parametrize("name", [name for name, parameter in TRAIN.items() if parameter.type == "float"])
 def test_bounds_of_the_form_are_those_of_the_configuration(name: str) -> None:
-    schema = ModelConfig.model_json_schema()["properties"][name]
+    settings = ModelConfig if name in ModelConfig.model_fields else Extensions
+    schema = settings.model_json_schema()["properties"][name]
     assert (TRAIN[name].min_value, TRAIN[name].max_value) == (schema["minimum"], schema["maximum"])
 
 

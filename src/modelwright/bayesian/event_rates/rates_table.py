@@ -1,5 +1,6 @@
 """One row per entity: what it did and what is known of its rate."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,22 @@ def rates_table(trace: Any, statistics: SufficientStatistics, assessment: Conver
         One row per entity in the order of the statistics; rates in events per unit of exposure, intervals equal-tailed
         with probability `convergence.INTERVAL_PROBABILITY`.
     """
+    if trace.posterior.attrs.get("engine") == "collapsed":
+        return _table(statistics, _exact(trace, statistics))
+    return drawn_rates_table(statistics, assessment)
+
+
+def drawn_rates_table(statistics: SufficientStatistics, assessment: ConvergenceAssessment) -> pd.DataFrame:
+    """The same from the draws of `theta` in a trace, whatever the model."""
+    theta = next(entry for entry in assessment.statistics if entry.name == THETA)
+    return _table(statistics, {name: getattr(theta, name) for name in ("mean", "sd", "lower", "upper")})
+
+
+def _table(statistics: SufficientStatistics, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
     n = statistics.n_entities
     total = np.bincount(statistics.entity, statistics.total, minlength=n)
     exposure = np.bincount(statistics.entity, statistics.windows * statistics.exposure, minlength=n)
     windows = np.bincount(statistics.entity, statistics.windows, minlength=n)
-    found = _exact(trace, statistics) if trace.posterior.attrs.get("engine") == "collapsed" else _drawn(assessment)
     return pd.DataFrame(
         {
             "entity": np.asarray(statistics.entities, dtype=object),
@@ -52,8 +64,3 @@ def _exact(trace: Any, statistics: SufficientStatistics) -> dict[str, np.ndarray
     alike = alike_entities(statistics)
     draws = int(np.clip(_DRAWS_TIMES_ROWS // alike.n_rows, FEWEST_DRAWS, MOST_DRAWS))
     return summarise_rates(population_draws(trace, draws), alike, interval=INTERVAL_PROBABILITY).per_entity(alike)
-
-
-def _drawn(assessment: ConvergenceAssessment) -> dict[str, np.ndarray]:
-    theta = next(entry for entry in assessment.statistics if entry.name == THETA)
-    return {name: getattr(theta, name) for name in ("mean", "sd", "lower", "upper")}

@@ -7,6 +7,10 @@ import pandas as pd
 from modelwright.bayesian.event_rates.anomaly import rank_windows, score_new_windows
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.engines import Engine, Rates
+from modelwright.bayesian.event_rates.extensions.forecast import forecast_extended
+from modelwright.bayesian.event_rates.extensions.new_windows import score_new_windows_extended
+from modelwright.bayesian.event_rates.extensions.settings import Extensions
+from modelwright.bayesian.event_rates.extensions.stored import labels_in
 from modelwright.bayesian.event_rates.forecast import forecast
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels
 from modelwright.bayesian.event_rates.training import train_event_rates, update_event_rates
@@ -40,6 +44,16 @@ _ASKED = ["posterior", "constant_data"]
 
 _OF_THE_TRAINING = frozenset({"data", "label", "kind"})
 
+_OF_EXTENSIONS = (
+    "extension",
+    "calendar",
+    "drift",
+    "coefficient_prior_sd",
+    "drift_prior_sd",
+    "tau_prior_sd",
+    "rate_prior_sd",
+)
+
 
 class EventRates(BaseBayesianModel):
     """theta_i ~ Gamma(mu alpha, alpha), y_ij ~ NegativeBinomial(theta_i e_ij, phi): rates per entity, partly pooled.
@@ -50,7 +64,7 @@ class EventRates(BaseBayesianModel):
 
     def load_data(self, **options: Any) -> EventCounts:
         """Read a log or a table of counts; see `modelwright.data.events.load_events`."""
-        return load_events(options.pop("data"), **options)
+        return load_events(options.pop("data"), **_with_columns(options))
 
     def describe_data(self, data: EventCounts) -> dict[str, Any]:
         """Shape, span, fingerprint and what was left out, for the run's manifest."""
@@ -68,11 +82,29 @@ class EventRates(BaseBayesianModel):
         **options: Any,
     ) -> TrainingOutcome:
         """Sample the posterior with one of the engines and judge it."""
+        extensions = chosen_extensions(data, options)
         config = _configuration(settings, options)
-        return train_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
+        if extensions is None:
+            return train_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
+        from modelwright.bayesian.event_rates.extensions.training import train_extended
+
+        if rates == "summary":
+            raise ConfigurationError(
+                "extended models keep draws of the rates", field="rates", expected="draws", got=rates
+            )
+        return train_extended(data, config, extensions, engine=engine, platform=platform, progress=progress)
 
     def load_new_data(self, given: dict[str, Any], run: RunRecord, *, progress: ProgressCallback) -> NewData:
         """Read new windows as those of the run were read; windows that are not new are refused."""
+        trained = run.manifest.configuration.get("parameters")
+        if isinstance(trained, dict) and trained.get("extension"):
+            raise ConfigurationError(
+                "an update knows old windows by their sums alone, and a model with extensions depends on each",
+                field="run",
+                expected="a run of the base model",
+                got=f"{run.run_id} with {trained['extension']}",
+                todo="train on everything",
+            )
         new = load_new_windows(given, trained_options(run), _windows_seen(run), progress=progress)
         return NewData(new.counts, new.options, new.notes)
 
@@ -104,8 +136,10 @@ class EventRates(BaseBayesianModel):
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
-        answer = forecast(
-            run.trace(_ASKED),
+        trace = run.trace(_ASKED)
+        predict = forecast_extended if is_extended(trace) else forecast
+        answer = predict(
+            trace,
             params["entity"],
             horizon=params["horizon"],
             interval=params["interval"],
@@ -132,11 +166,11 @@ class EventRates(BaseBayesianModel):
             # A short extract would otherwise be taken as a sliver of its window, and every event in it as many.
             merged["edge_windows"] = "whole"
             notes.append("the first and last window are taken as observed entirely; else add --edge-windows partial")
-        data = load_events(merged.pop("data"), **merged, purpose="scoring")
+        data = load_events(merged.pop("data"), **_with_columns(merged), purpose="scoring")
         trace = run.trace(_ASKED)
         if data.fingerprint() == run.manifest.data.get("fingerprint"):
             notes.append("these are the windows of the training; the report has their leave-one-out scores")
-        known = set(entity_labels(trace))
+        known = set(labels_in(trace) if is_extended(trace) else entity_labels(trace))
         silent = sorted(known - set(data.entities))
         if include_silent and silent:
             data = with_silent_entities(data, silent)
@@ -146,7 +180,51 @@ class EventRates(BaseBayesianModel):
         if unknown:
             notes.append(f"{len(unknown):,} entities were never seen; they are scored against the population")
         notes.extend(f"{entry.rows:,} rows left out: {entry.reason}" for entry in data.left_out)
-        return Scored(rank_windows(score_new_windows(trace, data)), _SHOWN, tuple(notes))
+        score = score_new_windows_extended if is_extended(trace) else score_new_windows
+        return Scored(rank_windows(score(trace, data)), _SHOWN, tuple(notes))
+
+
+def chosen_extensions(data: EventCounts, options: dict[str, Any]) -> Extensions | None:
+    """What is added to the base model, taken out of the options; None for nothing.
+
+    Raises:
+        ConfigurationError: settings of extensions, covariates or volumes that no extension would use.
+    """
+    given = {name: options.pop(name) for name in _OF_EXTENSIONS if name in options}
+    chosen = given.pop("extension", None)
+    columns = tuple(data.covariates) + separate(given.pop("calendar", ""))
+    if chosen is not None:
+        return Extensions.create(chosen=chosen, covariates=columns, **given)
+    unused = [*(["covariates"] if columns else []), *(["volume"] if data.volume is not None else []), *given]
+    if unused:
+        needed = {"covariates": "covariates", "volume": "volumes", "drift": "drift", "drift_prior_sd": "drift"}
+        raise ConfigurationError(
+            "given, and no extension is chosen that would use it",
+            field=unused[0],
+            todo=f"add --extension {needed.get(unused[0], 'with what it belongs to')}, or leave {unused[0]} out",
+        )
+    return None
+
+
+def is_extended(trace: Any) -> bool:
+    """Whether a trace is of a model with extensions."""
+    return "extensions" in trace.attrs
+
+
+def separate(text: str) -> tuple[str, ...]:
+    """Names separated by commas.
+
+    Example:
+        >>> separate("tier, region")
+        ('tier', 'region')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _with_columns(options: dict[str, Any]) -> dict[str, Any]:
+    if "covariates" not in options:
+        return options
+    return {**options, "covariates": separate(options["covariates"])}
 
 
 def _configuration(settings: TrainingSettings, options: dict[str, Any]) -> ModelConfig:

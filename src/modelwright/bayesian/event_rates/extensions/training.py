@@ -1,0 +1,150 @@
+"""One training of an extended event-rate model, from what the prior expects to what the run should keep."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from modelwright.bayesian.diagnostics.convergence import (
+    ConvergenceAssessment,
+    assess_convergence,
+    convergence_section,
+    rounded,
+)
+from modelwright.bayesian.diagnostics.predictive_checks import predictive_check, predictive_section
+from modelwright.bayesian.event_rates import report_sections as sections
+from modelwright.bayesian.event_rates.anomaly import ranking_score
+from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
+from modelwright.bayesian.event_rates.extensions.fit import fit_extended
+from modelwright.bayesian.event_rates.extensions.report_sections import (
+    parameter_rows,
+    parameters_section,
+    reading_section,
+)
+from modelwright.bayesian.event_rates.extensions.scores import score_training_windows_extended
+from modelwright.bayesian.event_rates.extensions.settings import Extensions, check_combination
+from modelwright.bayesian.event_rates.outcome import k_hat_finding
+from modelwright.bayesian.event_rates.prior_predictive import (
+    PriorPredictive,
+    prior_predictive_lines,
+    prior_predictive_section,
+    prior_predictive_summary,
+)
+from modelwright.bayesian.event_rates.rates_table import drawn_rates_table
+from modelwright.bayesian.event_rates.statistics import statistics_of
+from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
+from modelwright.core.sections import Cell, TrainingOutcome
+from modelwright.core.verdict import Verdict
+from modelwright.data.events import EventCounts
+
+
+def train_extended(
+    data: EventCounts,
+    config: ModelConfig,
+    extensions: Extensions,
+    *,
+    engine: str = "auto",
+    platform: str = "cpu",
+    progress: ProgressCallback = ignore_progress,
+) -> TrainingOutcome:
+    """Fit an extended model, judge it and score its windows.
+
+    Args:
+        data: Counts per entity and window, with the columns, times and volumes that the extensions need.
+        config: The base model and how long to sample.
+        extensions: What is added.
+        engine: Who samples; see `fit_extended`.
+        platform: "cpu" or "gpu".
+        progress: The first event carries what the base model's prior expects, and what is added, as a note.
+
+    Raises:
+        ConfigurationError: for what cannot work together, naming field and reason. DataError: the data cannot be used.
+    """
+    engine = "numpyro" if engine == "auto" else engine
+    check_combination(extensions, config, data, engine=engine)
+    prior = prior_predictive_summary(data, config)
+    added = f"the above is the base model's prior; extensions: {', '.join(extensions.chosen)}"
+    note = "\n".join((*prior_predictive_lines(prior), added))
+    progress(ProgressEvent("prior", 1, 1, "summary", note=note))
+    trace = fit_extended(data, config, extensions, engine=engine, platform=platform, progress=progress)
+    return extended_outcome(trace, data, config, extensions, prior=prior, progress=progress)
+
+
+def extended_outcome(
+    trace: Any,
+    data: EventCounts,
+    config: ModelConfig,
+    extensions: Extensions,
+    *,
+    prior: PriorPredictive | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> TrainingOutcome:
+    """What a training of an extended model hands over; the same tables as `event_rates_outcome`.
+
+    Args:
+        trace: What `fit_extended` returned.
+        data: What it was trained on.
+        config: The base model.
+        extensions: What was added.
+        prior: What was expected before; drawn again when left out.
+        progress: Told about the stages "summarise", "score" and "report".
+    """
+    assessment = assess_convergence(trace, progress=progress)
+    scores = score_training_windows_extended(trace, data, extensions, progress=progress)
+    rates = drawn_rates_table(statistics_of(data), assessment)
+    progress(ProgressEvent("report", 0, 2, "parts"))
+    check = predictive_check(trace, variable="y")
+    k_hat = k_hat_finding(scores)
+    evaluation = evaluate_ranking(ranking_score(scores), data.label, data.kind)
+    progress(ProgressEvent("report", 1, 2, "parts"))
+    written = (
+        sections.data_section(data),
+        sections.anomalies_section(scores, evaluation, k_hat),
+        sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
+        parameters_section(trace, assessment, extensions),
+        prior_predictive_section(prior or prior_predictive_summary(data, config)),
+        predictive_section(trace, variable="y"),
+        convergence_section(trace, assessment=assessment),
+        sections.engine_section(trace),
+        reading_section(extensions),
+    )
+    progress(ProgressEvent("report", 2, 2, "parts"))
+    return TrainingOutcome(
+        trace=trace,
+        verdict=Verdict.of([*assessment.verdict.findings, *check.findings, k_hat]),
+        metrics=_metrics(trace, data, extensions, assessment, scores, evaluation),
+        sections=written,
+        tables={"scores": scores, "rates": rates},
+        documents={"data": data.describe(), **({"evaluation": evaluation} if evaluation is not None else {})},
+    )
+
+
+def _metrics(
+    trace: Any,
+    data: EventCounts,
+    extensions: Extensions,
+    assessment: ConvergenceAssessment,
+    scores: pd.DataFrame,
+    evaluation: dict[str, Any] | None,
+) -> dict[str, Cell]:
+    found: dict[str, Cell] = {
+        "n_entities": data.n_entities,
+        "n_obs": data.n_obs,
+        "events": int(data.count.sum()),
+        "extensions": ", ".join(extensions.chosen),
+    }
+    for name, mean, _sd, lower, upper, _meaning in parameter_rows(trace, assessment):
+        found |= {f"{name}_mean": mean, f"{name}_lower": lower, f"{name}_upper": upper}
+    for finding in assessment.verdict.findings:
+        found[finding.name] = finding.value
+    score = scores["score"].to_numpy(float)
+    found["elpd_loo"] = float(-score.sum())
+    found["elpd_loo_se"] = float(np.sqrt(len(score) * score.var()))
+    found["k_hat_max"] = rounded(float(scores["k_hat"].max()))
+    if evaluation is not None:
+        found["attacks"] = evaluation["positives"]
+        found["pr_auc"] = evaluation["pr_auc"]
+    found["engine"] = trace.attrs.get("engine")
+    found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
+    return found
