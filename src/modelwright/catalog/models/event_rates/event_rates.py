@@ -51,7 +51,10 @@ _OF_EXTENSIONS = (
     "coefficient_prior_sd",
     "drift_prior_sd",
     "tau_prior_sd",
-    "rate_prior_sd",
+    "spread_prior_mean",
+    "volume_prior_mean",
+    "volume_prior_sd",
+    "sigma_prior_sd",
 )
 
 
