@@ -130,7 +130,7 @@ def summarise_rates(
         alike: The entities, gathered by their statistics.
         interval: Probability of the equal-tailed interval.
         most_draws: Average over at most that many draws, taken evenly; by default all of them, or as many as keep rows
-            times draws below two million, at least 100. (The more rows there are, the less the population's parameters
+            times draws below half a million, at least 100. (The more rows there are, the less the population's parameters
             vary from draw to draw.)
         progress: Told how many blocks are done (stage "rates").
         cores: Threads; None takes what the machine offers.
@@ -144,7 +144,7 @@ def summarise_rates(
         (2.4, 0.979796)
     """
     if most_draws is None:
-        most_draws = max(100, 2_000_000 // max(1, alike.n_rows))
+        most_draws = max(100, 500_000 // max(1, alike.n_rows))
     kept = np.unique(np.linspace(0, len(population) - 1, min(most_draws, len(population))).round().astype(int))
     some = Population(population.shape[kept], population.rate[kept], population.inverse_concentration[kept])
     levels = np.array([(1 - interval) / 2, 0.5, (1 + interval) / 2])
