@@ -95,7 +95,8 @@ def parameters(design: Design, config: ModelConfig, values: dict[str, np.ndarray
         if level is not None:
             found[name] = level.contrasts @ values[f"{name}_raw"]
     if design.drift is not None:
-        found["drift"] = values["drift_scale"] * design.drift.basis @ values["drift_raw"]
+        standard = values["drift_raw"] / values["drift_scale"] ** design.centring
+        found["drift"] = values["drift_scale"] * design.drift.basis @ standard
     if design.steps is not None:
         found["log_deviation"] = deviations(
             design.steps, values["rho"][None], values["tau"][None], values["deviation_raw"][None]
@@ -127,7 +128,9 @@ def written_out(
     for name in ("beta_raw", "gamma_raw"):
         if name in values:
             total += stats.norm(0, extensions.coefficient_prior_sd).logpdf(values[name]).sum()
-    for name in ("drift_raw", "deviation_raw", "theta_standard", "nu_standard"):
+    if "drift_raw" in values:
+        total += stats.norm(0, values["drift_scale"] ** design.centring).logpdf(values["drift_raw"]).sum()
+    for name in ("deviation_raw", "theta_standard", "nu_standard"):
         if name in values:
             total += stats.norm.logpdf(values[name]).sum()
     half_normal = {
@@ -224,7 +227,8 @@ def test_without_effect_every_extension_is_the_base_model(likelihood: str) -> No
     values |= {name: np.zeros_like(values[name]) for name in ("beta_raw", "gamma_raw", "deviation_raw", "drift_raw")}
     values["psi"] = np.asarray(1.0 - 1e-16)  # the double before 1: at 1 itself a window without events has log 0
     added = stats.norm(0, 1).logpdf(np.zeros(len(values["beta_raw"]) + len(values["gamma_raw"]))).sum()
-    added += stats.norm.logpdf(np.zeros(len(values["drift_raw"]) + len(values["deviation_raw"]))).sum()
+    added += stats.norm.logpdf(np.zeros(len(values["deviation_raw"]))).sum()
+    added += stats.norm(0, values["drift_scale"] ** design.centring).logpdf(values["drift_raw"]).sum()
     added += stats.halfnorm(scale=0.5).logpdf(values["drift_scale"]) + stats.halfnorm(scale=0.5).logpdf(values["tau"])
     added += stats.beta(2, 1).logpdf(values["psi"]) + stats.beta(2, 2).logpdf(values["rho"])
     base = {name: values[name] for name in ("mu", "alpha", "phi", "theta") if name in values}

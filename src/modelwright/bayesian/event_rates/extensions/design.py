@@ -31,6 +31,9 @@ from modelwright.bayesian.event_rates.observations import (
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.data.events import EventCounts
 
+USUAL_DRIFT, USUAL_PHI = 0.2, 2.0
+"""Rough values of `drift_scale` and `phi` by which it is judged what the data tell of a drift before it is known."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
@@ -106,6 +109,8 @@ class Design:
         entity_level: Coefficients that act on the entities' rates; None without any.
         window_level: Coefficients that act on single windows; None without any.
         drift: Levels of the common drift; None without it.
+        centring: c of v_k = drift_scale^c_k u_k, what the samplers draw instead of the drift's standard normal u, shape
+            (n_levels - 1,): near 0 where the prior tells most of it, near 1 where the data do; empty without drift.
         steps: Gaps between an entity's windows; None without temporal deviations.
         cells: Observations with the same mean.
         eventful: Positions of the observations with events, shape (n_eventful,).
@@ -117,6 +122,7 @@ class Design:
     entity_level: Coefficients | None
     window_level: Coefficients | None
     drift: DriftLevels | None
+    centring: np.ndarray
     steps: Steps | None
     cells: Cells
     eventful: np.ndarray
@@ -155,14 +161,16 @@ def design_of(data: EventCounts, extensions: Extensions) -> Design:
     _check_coefficients(data, entity_level, window_level, drift)
     steps = steps_between(data) if extensions.has(names.TEMPORAL) else None
     eventful = np.flatnonzero(observations.y > 0)
+    cells = _cells(observations, window_level, drift, alone=steps is not None)
     return Design(
         observations=observations,
         counts=compress(observations),
         entity_level=entity_level,
         window_level=window_level,
         drift=drift,
+        centring=np.empty(0) if drift is None else _centring(drift, cells),
         steps=steps,
-        cells=_cells(observations, window_level, drift, alone=steps is not None),
+        cells=cells,
         eventful=eventful,
         volumes=_volumes(data, eventful) if extensions.has(names.VOLUMES) else None,
     )
@@ -224,6 +232,18 @@ def _check_coefficients(
         before = drift.basis[drift.level] if drift is not None and seasonal else np.empty((data.n_obs, 0))
         of_drift = f"drift by {drift.kind}" if drift is not None else ""
         check_distinct(window_level.columns, window_level.free, before, of_drift=of_drift)
+
+
+def _centring(drift: DriftLevels, cells: Cells) -> np.ndarray:
+    """The data's share in what is known of each coordinate of the drift, shape (n_levels - 1,).
+
+    A window of mean m is worth m/(1 + m/phi) on the log scale, the prior 1/drift_scale^2.
+    """
+    mean = (cells.total.sum() + 0.5) / (cells.windows @ cells.exposure) * cells.exposure
+    worth = cells.windows * mean / (1.0 + mean / USUAL_PHI)
+    of_level = np.bincount(drift.level[cells.representative], worth, minlength=len(drift.labels))
+    information = USUAL_DRIFT**2 * (drift.basis**2).T @ of_level
+    return information / (1.0 + information)
 
 
 def _cells(

@@ -169,8 +169,9 @@ def _window_factor(design: Design, extensions: Extensions) -> Any:
     if design.drift is not None:
         scale = numpyro.sample(names.DRIFT_SCALE, dist.HalfNormal(extensions.drift_prior_sd))
         basis = design.drift.basis
-        raw = numpyro.sample(names.DRIFT_RAW, dist.Normal(0.0, 1.0).expand([basis.shape[1]]).to_event(1))
-        log_factor += numpyro.deterministic(names.DRIFT, scale * (basis @ raw))[design.drift.level[rows]]
+        raw = numpyro.sample(names.DRIFT_RAW, dist.Normal(0.0, scale**design.centring).to_event(1))
+        drift = numpyro.deterministic(names.DRIFT, basis @ (scale ** (1.0 - design.centring) * raw))
+        log_factor += drift[design.drift.level[rows]]
     if design.steps is not None:
         rho, tau = numpyro.sample(names.RHO, dist.Beta(2.0, 2.0)), numpyro.sample(names.TAU, _half(extensions))
         raw = numpyro.sample(names.DEVIATION_RAW, dist.Normal(0.0, 1.0).expand([design.n_obs]).to_event(1))

@@ -130,8 +130,8 @@ def _window_factor(design: Design, extensions: Extensions) -> Any:
         log_factor += pt.dot(design.window_level.matrix, gamma)
     if design.drift is not None:
         scale = pm.HalfNormal(names.DRIFT_SCALE, extensions.drift_prior_sd)
-        raw = pm.Normal(names.DRIFT_RAW, 0.0, 1.0, shape=design.drift.basis.shape[1])
-        drift = scale * pt.dot(design.drift.basis, raw)
+        raw = pm.Normal(names.DRIFT_RAW, 0.0, scale**design.centring)
+        drift = pt.dot(design.drift.basis, scale ** (1.0 - design.centring) * raw)
         log_factor += pm.Deterministic(names.DRIFT, drift, dims=design.drift.dimension)[design.drift.level]
     if design.steps is not None:
         rho, tau = pm.Beta(names.RHO, 2.0, 2.0), pm.HalfNormal(names.TAU, extensions.tau_prior_sd)

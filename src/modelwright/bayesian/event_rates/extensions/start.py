@@ -45,7 +45,8 @@ def extended_start(design: Design, config: ModelConfig, extensions: Extensions) 
             values[raw], scales[raw] = np.zeros(level.contrasts.shape[1]), np.asarray(0.1)
     if design.drift is not None:
         values |= {names.DRIFT_SCALE: np.asarray(_DRIFT_SCALE), names.DRIFT_RAW: np.zeros(len(design.drift.labels) - 1)}
-        scales |= {names.DRIFT_SCALE: np.asarray(0.3), names.DRIFT_RAW: np.asarray(0.3)}
+        spread = np.sqrt(1.0 - design.centring) * _DRIFT_SCALE**design.centring  # share the data leave uncertain
+        scales |= {names.DRIFT_SCALE: np.asarray(0.3), names.DRIFT_RAW: spread}
     if design.steps is not None:
         values |= {
             names.RHO: np.asarray(_RHO),
