@@ -93,8 +93,9 @@ def score_training_windows(
     probability = check_probability(interval)
     most = MOST_DRAWS if draws is None else check_draws(draws, field="draws")
     population = population_draws(trace, most)
-    check_same_data(trace, data)
-    found = cases_left_out(population, alike_entities(statistics_of(data)), data)
+    statistics = statistics_of(data)
+    check_same_data(trace, data, statistics)
+    found = cases_left_out(population, alike_entities(statistics), data)
     rest = np.flatnonzero(found.case < 0)
     if draws is None and len(rest):
         population = population_draws(trace, default_draws(len(rest)))
@@ -126,7 +127,7 @@ def score_training_windows_in_sample(
 
     Arguments and columns as in `score_training_windows`, without `k_hat`.
     """
-    check_same_data(trace, data)
+    check_same_data(trace, data, statistics_of(data))
     return score_new_windows(trace, data, interval=interval, draws=draws)
 
 

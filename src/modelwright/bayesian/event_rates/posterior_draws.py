@@ -52,18 +52,24 @@ def statistics_variables(statistics: SufficientStatistics) -> xr.Dataset:
     return xr.Dataset(variables, coords={ENTITY: np.asarray(statistics.entities, dtype=str)})
 
 
+def carries_statistics(trace: Any) -> bool:
+    """Whether a trace holds the statistics it was conditioned on."""
+    constant = getattr(trace, "constant_data", None)
+    needed = (*GROUPS.values(), *HISTOGRAM.values())
+    return constant is not None and ENTITY in constant.coords and all(name in constant for name in needed)
+
+
 def statistics_in(trace: Any) -> SufficientStatistics | None:
     """The statistics a trace was conditioned on; None for a trace that does not carry them.
 
     They describe the base model: extensions, whose rates depend on more, store none.
     """
-    constant = getattr(trace, "constant_data", None)
-    needed = (*GROUPS.values(), *HISTOGRAM.values())
-    if constant is None or ENTITY not in constant.coords or any(name not in constant for name in needed):
+    if not carries_statistics(trace):
         return None
+    constant = trace.constant_data
     arrays = {field: np.asarray(constant[name].values, float) for field, name in (GROUPS | HISTOGRAM).items()}
     arrays["entity"] = arrays["entity"].astype(np.int64)
-    return SufficientStatistics(entities=tuple(str(label) for label in constant[ENTITY].values.tolist()), **arrays)
+    return SufficientStatistics(entities=tuple(map(str, constant[ENTITY].values.tolist())), **arrays)
 
 
 def is_poisson(trace: Any) -> bool:

@@ -130,8 +130,8 @@ def summarise_rates(
         alike: The entities, gathered by their statistics.
         interval: Probability of the equal-tailed interval.
         most_draws: Average over at most that many draws, taken evenly; by default all of them, or as many as keep rows
-            times draws below half a million, at least 100. (The more rows there are, the less the population's parameters
-            vary from draw to draw.)
+            times draws below half a million, at least 100. (The more rows there are, the less the population's
+            parameters vary from draw to draw.)
         progress: Told how many blocks are done (stage "rates").
         cores: Threads; None takes what the machine offers.
 

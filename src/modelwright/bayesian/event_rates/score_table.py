@@ -1,5 +1,6 @@
 """The table of scores: which columns it has, what fills them, and that it is about the windows it says it is about."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import pandas as pd
 
 from modelwright.bayesian.event_rates.count_mixture import Prediction
 from modelwright.bayesian.event_rates.names import ENTITY_IDX, EXPOSURE, Y
-from modelwright.bayesian.event_rates.posterior_draws import entity_labels, statistics_in
-from modelwright.bayesian.event_rates.statistics import statistics_of
+from modelwright.bayesian.event_rates.posterior_draws import carries_statistics, entity_labels, statistics_in
+from modelwright.bayesian.event_rates.statistics import SufficientStatistics
+from modelwright.bayesian.inference.settings import available_cores
 from modelwright.core.errors import DataError
 from modelwright.data.events import EventCounts
 
@@ -38,9 +40,15 @@ class ScoreColumns:
             self._columns[name][where] = value[source]
 
     def fill_all(self, source: np.ndarray, found: Prediction, score: np.ndarray, k_hat: np.ndarray | None) -> None:
-        """As `fill` for every observation, without an index of them."""
-        for name, value in self._values(found, score, k_hat).items():
+        """As `fill` for every observation, without an index of them; a thread per core copies column by column."""
+
+        def copy(name: str, value: np.ndarray) -> None:
             np.take(value.astype(self._columns[name].dtype), source, out=self._columns[name], mode="clip")
+
+        with ThreadPoolExecutor(available_cores()) as pool:
+            jobs = [pool.submit(copy, name, value) for name, value in self._values(found, score, k_hat).items()]
+            for job in jobs:
+                job.result()
 
     def _values(self, found: Prediction, score: np.ndarray, k_hat: np.ndarray | None) -> dict[str, np.ndarray]:
         values = {
@@ -68,17 +76,23 @@ class ScoreColumns:
         return table
 
 
-def check_same_data(trace: Any, data: EventCounts) -> None:
-    """Refuse to leave windows out of a trace that they were never in: other entities, counts or exposures."""
+def check_same_data(trace: Any, data: EventCounts, statistics: SufficientStatistics) -> None:
+    """Refuse to leave windows out of a trace that they were never in: other entities, counts or exposures.
+
+    Args:
+        trace: The trace.
+        data: The windows.
+        statistics: Of these windows.
+    """
     labels = entity_labels(trace)
-    known = set(labels)
-    strangers = [label for label in data.entities if label not in known]
+    known = data.entities if labels == data.entities else frozenset(labels)
+    strangers = [] if known is data.entities else [label for label in data.entities if label not in known]
     differs = {
         "count": _differs(trace, "observed_data", Y, data.count),
         "exposure": _differs(trace, "constant_data", EXPOSURE, data.exposure),
         "entity": bool(strangers) or len(known) != data.n_entities or _entities_differ(trace, data, labels),
     }
-    if not any(differs.values()) and _statistics_differ(trace, data):
+    if not any(differs.values()) and _statistics_differ(trace, statistics):
         differs["count"] = True
     if any(differs.values()):
         detail = f", such as {strangers[0]!r}" if strangers else ""
@@ -99,7 +113,7 @@ def _stored(trace: Any, group: str, name: str, n_obs: int) -> np.ndarray | None:
         return None
     values = np.asarray(stored[name].values)
     # With statistics beside it, a shorter column is a sample of the windows, and the statistics are what to compare.
-    return None if len(values) != n_obs and statistics_in(trace) is not None else values
+    return None if len(values) != n_obs and carries_statistics(trace) else values
 
 
 def _differs(trace: Any, group: str, name: str, mine: np.ndarray) -> bool:
@@ -118,12 +132,11 @@ def _entities_differ(trace: Any, data: EventCounts, labels: tuple[str, ...]) -> 
     return not np.array_equal(values, data.entity_idx)
 
 
-def _statistics_differ(trace: Any, data: EventCounts) -> bool:
+def _statistics_differ(trace: Any, mine: SufficientStatistics) -> bool:
     """Whether a trace carries the statistics of other windows."""
     stored = statistics_in(trace)
     if stored is None:
         return False
-    mine = statistics_of(data)
     if mine.entities != stored.entities:
         position = stored.position
         entity = np.array([position[label] for label in mine.entities])[mine.entity]
