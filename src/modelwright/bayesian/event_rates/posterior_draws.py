@@ -10,7 +10,6 @@ from modelwright.bayesian.event_rates.rate_integrals import Population
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics
 from modelwright.core.errors import ConfigurationError, DataError
 
-
 GROUP = "group"
 """Dimension of the stored statistics: one group for every entity and exposure."""
 
