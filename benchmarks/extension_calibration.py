@@ -2,7 +2,7 @@
 
     python benchmarks/extension_calibration.py                              # 100 replications of every extension
     python benchmarks/extension_calibration.py --extensions temporal drift  # of some of them
-    python benchmarks/extension_calibration.py --broken                     # data from other priors: must be detected
+    python benchmarks/extension_calibration.py --broken                     # data from another model: must be detected
 
 For each extension parameters and counts are drawn from the priors, the model is fitted with the NumPyro kernel and the
 model function that `fit_extended` uses, and the ranks of the true values are tested for uniformity. No data set is left
@@ -62,17 +62,6 @@ EXTENSIONS: dict[str, dict[str, Any]] = {
     "three_at_once": {"chosen": "covariates,zero_inflation,drift", "covariates": "tier,load"},
 }
 
-# A prior that the data are drawn from instead of the model's, one that each extension must notice.
-BROKEN: dict[str, dict[str, float]] = {
-    "covariates": {"coefficient_prior_sd": 0.3},
-    "temporal": {"tau_prior_sd": 2.5},
-    "volumes": {"sigma_prior_sd": 0.2},
-    "zero_inflation": {},
-    "drift": {"drift_prior_sd": 0.05},
-    "drift_by_day": {"drift_prior_sd": 0.05},
-    "three_at_once": {"coefficient_prior_sd": 0.3, "drift_prior_sd": 0.05},
-}
-
 
 @dataclass(frozen=True)
 class Replication:
@@ -88,13 +77,12 @@ class Replication:
 
 @dataclass(frozen=True)
 class Study:
-    """One extension: the model, what the data are drawn from, and its compiled sampler."""
+    """One extension: the model, whether its data are spoilt on purpose, and its compiled sampler."""
 
     name: str
     extensions: Extensions
-    simulated_from: Extensions
     config: ModelConfig
-    given: dict[str, float]
+    broken: bool
     sampler: Callable[..., Any]
 
 
@@ -196,12 +184,27 @@ def quantities(draws: dict[str, np.ndarray], design: Design) -> tuple[tuple[str,
     return tuple(found), np.stack(list(found.values()), axis=1)
 
 
+def shuffled(data: EventCounts, generator: np.random.Generator) -> EventCounts:
+    """The counts of each entity in another order, and the volumes per event of all windows with events in another."""
+    order = np.lexsort((generator.random(data.n_obs), data.entity_idx))
+    count = data.count[order]
+    volume = None
+    if data.volume is not None:
+        per_event = (data.volume / np.maximum(data.count, 1))[data.count > 0]
+        volume = np.full(data.n_obs, np.nan)
+        volume[count > 0] = generator.permutation(per_event) * count[count > 0]
+    return dataclasses.replace(data, count=count, volume=volume)
+
+
 def replicate(number: int, study: Study, seed: int) -> Replication:
     """Draw from the prior, draw data, fit."""
     here = named_seed(seed, f"{study.name} {number}")
+    given = {"psi": 0.97} if study.broken and study.name == "zero_inflation" else {}
     data, truth = simulate_extended(
-        ENTITIES, WINDOWS, study.simulated_from, config=study.config, seed=here, columns_seed=seed, **study.given
+        ENTITIES, WINDOWS, study.extensions, config=study.config, seed=here, columns_seed=seed, **given
     )
+    if study.broken:
+        data = shuffled(data, named_generator(here, "shuffle"))
     design = prepared(data, study.extensions)
     start = extended_start(design, study.config, study.extensions)
     scales = {name: np.broadcast_to(start.scales[name], np.shape(value)) for name, value in start.values.items()}
@@ -253,11 +256,9 @@ def study_of(name: str, options: argparse.Namespace) -> Study:
     """The study of one extension, its sampler compiled when it is first called."""
     extensions = Extensions.create(**EXTENSIONS[name])
     config = ModelConfig()
-    changed = BROKEN[name] if options.broken else {}
-    given = {"psi": 0.97} if options.broken and name == "zero_inflation" else {}
     like, _ = simulate_extended(ENTITIES, WINDOWS, extensions, config=config, seed=0, columns_seed=options.seed)
     sampler = compiled_sampler(prepared(like, extensions), config, extensions, tune=options.tune, draws=options.draws)
-    return Study(name, extensions, extensions.model_copy(update=changed), config, given, sampler)
+    return Study(name, extensions, config, options.broken, sampler)
 
 
 def report(name: str, tested: Sequence[Uniformity], results: Sequence[Replication], seconds: float) -> list[str]:
@@ -287,11 +288,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tune", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--broken", action="store_true", help="draw the data from other priors than the model's")
+    parser.add_argument(
+        "--broken",
+        action="store_true",
+        help="shuffle the windows of each entity and all volumes; give zero inflation a psi of its own",
+    )
     options = parser.parse_args(arguments)
     print(
         f"{options.replications} data sets of {ENTITIES} entities and {WINDOWS} windows per extension, drawn from "
-        f"{'other priors (on purpose)' if options.broken else 'the priors'}; one chain of {options.tune} + "
+        f"{'the priors and shuffled (on purpose)' if options.broken else 'the priors'}; one chain of {options.tune} + "
         f"{options.draws} draws each, thinned to {KEPT}; seed {options.seed}.\n"
     )
     right = True
