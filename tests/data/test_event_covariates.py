@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from modelwright.core.errors import ConfigurationError, DataError, ModelwrightError
 from modelwright.core.files import json_text
@@ -304,34 +302,16 @@ def test_a_covariate_cannot_be_changed_or_called_like_a_column_of_the_counts() -
             EventCounts.from_arrays(entity=["a"], count=[1], covariates={name: [1]})
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.floats(0, 1e12) | st.integers(0, 10**9)),
-        min_size=2,
-        max_size=40,
-    ).filter(lambda rows: len({row[0] for row in rows}) > 1),
-    st.randoms(use_true_random=False),
-)
-@settings(max_examples=25)
-def test_volumes_add_up_to_the_last_bit_in_any_order(rows: list[tuple[str, int, float]], random: Any) -> None:
-    def loaded(chosen: list[tuple[str, int, float]]) -> EventCounts:
-        frame = pd.DataFrame(
-            {
-                "who": [who for who, _, _ in chosen],
-                "at": [f"2024-03-0{day + 1}" if day < 9 else "2024-03-10" for _, day, _ in chosen],
-                "moved": [float(moved) for _, _, moved in chosen],
-            }
-        )
-        return load_events(frame, entity="who", time="at", window="1D", volume="moved")
-
-    counts = loaded(rows)
-    shuffled = list(rows)
-    random.shuffle(shuffled)
-    assert loaded(shuffled).fingerprint() == counts.fingerprint()
-    assert counts.volume is not None
-    for number, who in enumerate(counts.entities):
-        total = math.fsum(float(moved) for name, _, moved in rows if name == who)
-        mine = counts.volume[counts.entity_idx == number]
-        # Each window is rounded once; adding them up rounds again.
-        assert math.fsum(mine[~np.isnan(mine)]) == pytest.approx(total, rel=1e-14, abs=1e-12)
-    assert np.isnan(counts.volume[counts.count == 0]).all()
+def test_volumes_add_up_to_the_last_bit_in_any_order() -> None:
+    random = np.random.default_rng(11)
+    frame = pd.DataFrame(
+        {"who": random.choice(["a", "b"], 4_000), "at": "2024-03-01", "moved": random.lognormal(-3.0, 6.0, 4_000)}
+    )
+    added = {float(part["moved"].sum()) for part in (frame[frame["who"] == "a"], frame[frame["who"] == "a"][::-1])}
+    assert len(added) == 2  # floating-point sums do depend on the order, so that there is something to show
+    counts = load_events(frame, **RAW, volume="moved")
+    shuffled = load_events(frame.sample(frac=1.0, random_state=2), **RAW, volume="moved")
+    assert shuffled.fingerprint() == counts.fingerprint()
+    truth = [math.fsum(frame.loc[frame["who"] == who, "moved"]) for who in counts.entities]
+    # Rounded twice, once for the whole part and once for the rest.
+    np.testing.assert_allclose(counts.volume, truth, rtol=2 * np.finfo(float).eps)

@@ -212,6 +212,16 @@ def test_ready_counts_without_time_keep_their_rows_repeated_entities_included() 
     assert counts.timezone is None
 
 
+def test_rows_keep_their_numbers_when_others_are_left_out() -> None:
+    frame = pd.DataFrame({"who": ["b", "a", "", "a", "a"], "at": "2024-03-01", "n": [1, None, 2, 3, 4]})
+    frame["at"] = ["2024-03-01", "2024-03-02", "2024-03-01", "2024-03-01", "2024-03-01"]
+    counts = load_events(frame, entity="who", count="n", on_bad="leave_out")
+    assert counts.window_label.tolist() == ["row 4", "row 5", "row 1"]
+    for window in (None, "1D"):
+        with pytest.raises(DataError, match=r"rows 4 and 5 \(a, 2024-03-01\)"):
+            load_events(frame, entity="who", count="n", time="at", window=window, on_bad="leave_out")
+
+
 def test_ready_counts_with_windows_are_filled_like_events() -> None:
     frame = pd.DataFrame({"who": ["a", "a", "b"], "day": ["2024-03-01", "2024-03-03", "2024-03-02"], "n": [4, 1, 2]})
     counts = load_events(frame, entity="who", time="day", count="n", window="1D")

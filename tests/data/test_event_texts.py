@@ -88,13 +88,26 @@ def test_a_column_of_a_large_table_holds_the_same_texts(kept: Texts, monkeypatch
     monkeypatch.setattr(texts, "CATEGORICAL_FROM", 1)
     large = pd.DataFrame({"window": kept.to_pandas()})
     assert large["window"].tolist() == small["window"].tolist() == kept.tolist()
-    assert Texts.of(large["window"]).tolist() == kept.tolist()
+    back = Texts.of(large["window"])
+    assert back.tolist() == kept.tolist()
+    assert isinstance(back.values, RowNames) == isinstance(kept.values, RowNames)
 
 
-@given(st.lists(st.integers(0, 300), max_size=60), st.sampled_from([301, 10**6, 2**40]))
+@pytest.mark.parametrize("odd", ["row x", "row 0", "row 01", "row -1", "row 3000000000", "row", "", None])
+def test_only_the_names_of_rows_are_read_as_such(odd: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "CATEGORICAL_FROM", 1)
+    back = Texts.of(pd.Series(["row 2", odd], dtype="str"))
+    assert back.tolist() == ["row 2", odd or ""]
+    assert not isinstance(back.values, RowNames)
+
+
+@given(
+    st.lists(st.integers(0, 60), max_size=60) | st.permutations(range(61)).map(lambda every: every[:40]),
+    st.sampled_from([61, 10**6, 2**40]),
+)
 @settings(max_examples=80)
 def test_the_order_is_that_of_a_stable_sort(values: list[int], n_keys: int) -> None:
-    key = np.array(values, dtype=np.int64) * (n_keys // 301)
+    key = np.array(values, dtype=np.int64) * (n_keys // 61)
     order = ascending_order(key, n_keys)
     expected = np.argsort(key, kind="stable")
     np.testing.assert_array_equal(np.arange(len(key)) if order is None else order, expected)

@@ -72,13 +72,15 @@ def attach_labels(
         bucket = grid.bucket_of(instants)
         grid = grid.covering(int(bucket.min()), int(bucket.max()))
         starts = grid.start(grid.index_of(bucket)) * 1_000
-        pairs = zip(counts.entity_idx.tolist(), counts.window_start.view(np.int64).tolist(), strict=True)
-        at = {pair: place for place, pair in enumerate(pairs)}
+        mine = counts.window_start.view(np.int64)
+        bounds = np.searchsorted(counts.entity_idx, np.arange(counts.n_entities + 1))
         number = {name: code for code, name in enumerate(counts.entities)}
         named: list[Any] = table["kind"].to_pylist()
         for who, when, what in zip(table["entity"].to_pylist(), starts.tolist(), named, strict=True):
-            place = at.get((number.get(who, -1), when), -1)
-            if place < 0:
+            code = number.get(who, -1)
+            first, end = (int(bounds[code]), int(bounds[code + 1])) if code >= 0 else (0, 0)
+            place = first + int(np.searchsorted(mine[first:end], when, side="right")) - 1
+            if place < first or mine[place] != when:
                 moment = np.datetime_as_string(np.datetime64(when, "ns"), unit="s")
                 raise DataError(
                     f"the window of {who!r} that begins at {moment}Z is not among the counts",

@@ -11,7 +11,7 @@ from modelwright.core.errors import DataError
 from modelwright.core.names import suggestion
 from modelwright.data.events.checks import first_bad, sealed
 from modelwright.data.events.ordering import ascending_order, in_order
-from modelwright.data.events.texts import RowNames, Texts, as_codes
+from modelwright.data.events.texts import Codes, RowNames, Texts, as_codes
 from modelwright.data.events.windows import window_labels
 from modelwright.data.events.zones import find_zone
 
@@ -85,7 +85,7 @@ def parts_of_frame(
     return parts
 
 
-def _entities(column: "pd.Series[Any]", *, sort: bool) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _entities(column: "pd.Series[Any]", *, sort: bool) -> tuple[tuple[str, ...], Codes]:
     """Labels in the order in which they are numbered, and the number of each row."""
     codes, entities = as_codes(column)
     if (codes < 0).any():
@@ -93,17 +93,18 @@ def _entities(column: "pd.Series[Any]", *, sort: bool) -> tuple[tuple[str, ...],
     if not sort:
         return tuple(entities), codes
     order = sorted(range(len(entities)), key=entities.__getitem__)
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
     return tuple(entities[place] for place in order), rank[codes]
 
 
-def _order(codes: NDArray[np.int64], n_entities: int, start: NDArray[np.datetime64] | None) -> NDArray[np.int64] | None:
+def _order(codes: Codes, n_entities: int, start: NDArray[np.datetime64] | None) -> NDArray[np.int64] | None:
     """The order by entity and time that leaves equal ones as they came; None when the rows have it already."""
     if start is None:
-        return ascending_order(codes, n_entities)
+        return ascending_order(codes.astype(np.int64), n_entities)
     places, instants = pd.factorize(start.view(np.int64), sort=True)
-    return ascending_order(codes * len(instants) + places, n_entities * len(instants))
+    places += codes.astype(np.int64) * len(instants)
+    return ascending_order(places, n_entities * len(instants))
 
 
 def _plain(values: Any) -> NDArray[Any]:
@@ -113,6 +114,8 @@ def _plain(values: Any) -> NDArray[Any]:
 
 
 def _instants(column: "pd.Series[Any]") -> NDArray[np.datetime64]:
+    if column.dtype == "datetime64[ns]":
+        return column.to_numpy()
     try:
         times = pd.to_datetime(column, utc=True)
     except (ValueError, TypeError, OverflowError) as error:

@@ -11,6 +11,7 @@ from typing import Any, final, overload
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from modelwright.core.errors import DataError
@@ -104,6 +105,9 @@ class Texts:
             texts = np.asarray(texts)
             if texts.ndim != 1:
                 raise DataError("not a plain column", field=name, expected="one value per observation", got=texts.shape)
+        rows = _names_of_rows(texts) if isinstance(texts, pd.Series) and len(texts) >= CATEGORICAL_FROM else None
+        if rows is not None:
+            return cls(RowNames(int(rows.max())), rows - 1)
         codes, distinct = as_codes(texts)
         if (codes < 0).any():
             codes = np.where(codes < 0, len(distinct), codes)
@@ -212,34 +216,73 @@ class Texts:
     def _as_arrow(self) -> Any:
         if self._few:
             return pa.array(self._values, pa.string()).take(pa.array(self._codes))
-        import pyarrow.compute as pc
-
-        numbers = pa.array(self._codes.astype(np.int64) + 1).cast(pa.string())
-        return pc.binary_join_element_wise("row", numbers, " ")
+        return _row_texts(self._codes.astype(np.int64) + 1)
 
 
-def as_codes(texts: Any) -> tuple[NDArray[np.int64], list[str]]:
+def _row_texts(numbers: NDArray[np.int64]) -> Any:
+    """The texts "row 1" ... of row numbers, as Arrow."""
+    return pc.binary_join_element_wise("row", pa.array(numbers).cast(pa.string()), " ")
+
+
+def _names_of_rows(texts: "pd.Series[Any]") -> NDArray[np.int64] | None:
+    """The numbers in a column of "row 1", "row 2" ..., or None: as texts they would be as many as there are rows."""
+    if not str(texts.iloc[0]).startswith("row ") or not isinstance(texts.dtype, pd.StringDtype):
+        return None
+    written = pa.array(texts, pa.string())
+    try:
+        numbers = pc.utf8_slice_codeunits(written, 4).cast(pa.int64())
+    except pa.ArrowInvalid:  # what follows is no number
+        return None
+    found = np.asarray(numbers.to_numpy(zero_copy_only=False))
+    if numbers.null_count or found.min() < 1 or found.max() >= 2**31:
+        return None
+    return found if _row_texts(found).equals(written) else None
+
+
+def as_codes(texts: Any) -> tuple[Codes, list[str]]:
     """Codes and texts of the distinct values in order of first appearance; -1 where a value is missing.
 
     Values that are no texts become texts, so two values (1 and "1") can share one.
 
     Example:
-        >>> as_codes(np.array([2, 1, 2]))
-        (array([0, 1, 0]), ['2', '1'])
+        >>> codes, distinct = as_codes(np.array([2, 1, 2]))
+        >>> codes.tolist(), distinct
+        ([0, 1, 0], ['2', '1'])
     """
     column = pd.Series(texts, copy=False)
     if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in ("string", "empty"):
         # Equal values of several types (1, 1.0 and True) are different texts.
         column = column.map(str, na_action="ignore")
-    codes, distinct = pd.factorize(column)
-    names = pd.Index(distinct).astype(str).tolist()
+    codes: NDArray[Any]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        listed = column.cat.codes.to_numpy()
+        codes, used = (listed, slice(int(listed.max()) + 1)) if _first_come(listed) else _renumbered(listed)
+        names = column.cat.categories[used].astype(str).tolist()
+    else:
+        codes, distinct = pd.factorize(column)
+        names = pd.Index(distinct).astype(str).tolist()
     if len(set(names)) < len(names):
         again, unique = pd.factorize(np.array(names, dtype=object))
         codes, names = np.where(codes < 0, -1, again[codes]), unique.tolist()
-    return np.asarray(codes, dtype=np.int64), [str(name) for name in names]
+    return codes.astype(np.int32, copy=False), [str(name) for name in names]
 
 
-def _used_once(values: Sequence[str], codes: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _first_come(codes: NDArray[Any]) -> bool:
+    """Whether codes ascend from zero one by one: the numbers of a table that is sorted by them already."""
+    steps = np.diff(codes)
+    return len(codes) > 0 and codes[0] == 0 and bool(((steps == 0) | (steps == 1)).all())
+
+
+def _renumbered(codes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Codes in order of first appearance, -1 for -1, and which number each of them was."""
+    used = pd.unique(codes)
+    used = used[used >= 0]
+    number = np.full(int(codes.max(initial=-1)) + 2, -1, dtype=np.int32)  # the last entry is that of -1
+    number[used] = np.arange(len(used), dtype=np.int32)
+    return number[codes], used
+
+
+def _used_once(values: Sequence[str], codes: NDArray[Any]) -> tuple[tuple[str, ...], NDArray[Any]]:
     """The same with every text listed once, when "" was among the values already."""
     if values and "" in values[:-1] and values[-1] == "":
         codes = np.where(codes == len(values) - 1, values.index(""), codes)
