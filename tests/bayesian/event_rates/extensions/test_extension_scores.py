@@ -9,11 +9,12 @@ from scipy import special, stats
 from modelwright.bayesian.diagnostics.comparison import compare_traces
 from modelwright.bayesian.event_rates.anomaly import score_training_windows
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.extensions.design import design_of
 from modelwright.bayesian.event_rates.extensions.fit import fit_extended
 from modelwright.bayesian.event_rates.extensions.forecast import forecast_extended
 from modelwright.bayesian.event_rates.extensions.new_windows import score_new_windows_extended
 from modelwright.bayesian.event_rates.extensions.predictive import Components, log_densities, summarise
-from modelwright.bayesian.event_rates.extensions.scores import between, score_training_windows_extended
+from modelwright.bayesian.event_rates.extensions.scores import _score, between, score_training_windows_extended
 from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.extensions.simulate import simulate_extended
 from modelwright.bayesian.event_rates.extensions.unseen import factor_of, unseen_windows
@@ -89,6 +90,30 @@ def test_a_deviation_between_two_others_is_the_conditional_normal() -> None:
     np.testing.assert_allclose(spread**2, covariance[1, 1] - gain @ covariance[[0, 2], 1], rtol=1e-12)
     at_the_window = between(*(np.array(part) for part in (1.0, 0.4, q, -1.1, tau)))
     assert at_the_window == (0.4, 0.0)
+
+
+def test_a_windows_own_deviation_is_integrated_out_given_all_others() -> None:
+    extensions = Extensions.create(chosen="temporal")
+    data, truth = simulate_extended(2, 6, extensions, seed=3, mu=6.0, alpha=0.5, phi=5.0, rho=0.7, tau=0.8)
+    design = design_of(data, extensions)
+    # as many draws as there must be, all the same: no weights in the way
+    draws = {name: np.repeat(np.asarray(value)[None], 30, axis=0) for name, value in truth.items()}
+    _, score, k_hat, _ = _score(draws, design, np.arange(12), 0.9)
+    distance = np.abs(np.arange(6)[:, None] - np.arange(6))
+    covariance = 0.8**2 * 0.7**distance
+    for row in range(12):
+        rest = np.flatnonzero(np.arange(6) != row % 6)
+        others = truth["log_deviation"][6 * (row // 6) + rest]
+        gain = covariance[row % 6, rest] @ np.linalg.inv(covariance[np.ix_(rest, rest)])
+        center, variance = gain @ others, 0.8**2 - gain @ covariance[rest, row % 6]
+        a = np.linspace(center - 10 * np.sqrt(variance), center + 10 * np.sqrt(variance), 20_001)
+        mean = truth["theta"][row // 6] * np.exp(a)
+        logs = stats.nbinom(5.0, 5.0 / (5.0 + mean)).logpmf(data.count[row]) + stats.norm(
+            center, np.sqrt(variance)
+        ).logpdf(a)
+        expected = -special.logsumexp(logs) - np.log(a[1] - a[0])
+        np.testing.assert_allclose(score[row], expected, rtol=1e-5)  # seventeen points of Gauss and Hermite
+    assert (k_hat == 0).all()
 
 
 @pytest.mark.parametrize("name", FITS)
