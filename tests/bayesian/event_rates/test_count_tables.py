@@ -120,7 +120,8 @@ def test_distinct_cases_are_those_of_a_plain_count() -> None:
     exposure = np.where(rng.random(900) < 0.001, 2.0, 1.0)
     data = EventCounts.from_arrays(entity=names, count=count, exposure=exposure)
     population = Population(np.full(5, 10.0), np.full(5, 2.0), np.full(5, 0.3))
-    found = cases_left_out(population, alike_entities(statistics_of(data)), data)
+    alike = alike_entities(statistics_of(data))
+    found = cases_left_out(population, alike, data)
     frame = data.to_frame()
     sums = frame.groupby("entity")["count"].transform("sum") - frame["count"]
     others = frame.groupby("entity")["count"].transform("size") - 1
@@ -136,11 +137,16 @@ def test_distinct_cases_are_those_of_a_plain_count() -> None:
     used = found.case[found.case >= 0]
     assert len(np.unique(used)) == len(found.cases.count)
     rest = np.flatnonzero(found.case < 0)
-    groups = alike_windows(data, rest)
+    groups = alike_windows(data, alike, rest)
     assert sorted(np.concatenate([group.rows for group in groups])) == rest.tolist()
     for group in groups:
         np.testing.assert_array_equal(group.windows.count[group.where], data.count[group.rows])
         np.testing.assert_array_equal(group.windows.exposure[group.where], data.exposure[group.rows])
+        for entity in np.unique(data.entity_idx[group.rows]):
+            mine = data.entity_idx == entity
+            np.testing.assert_array_equal(group.windows.sums.exposure, np.unique(data.exposure[mine]))
+            assert group.windows.sums.total.sum() == data.count[mine].sum()
+            assert group.windows.sums.number.sum() == mine.sum()
 
 
 @pytest.mark.parametrize("largest", [9, 10**15])

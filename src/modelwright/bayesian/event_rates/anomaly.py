@@ -95,11 +95,12 @@ def score_training_windows(
     population = population_draws(trace, most)
     statistics = statistics_of(data)
     check_same_data(trace, data, statistics)
-    found = cases_left_out(population, alike_entities(statistics), data)
+    alike = alike_entities(statistics)
+    found = cases_left_out(population, alike, data)
     rest = np.flatnonzero(found.case < 0)
     if draws is None and len(rest):
         population = population_draws(trace, default_draws(len(rest)))
-    groups = alike_windows(data, rest)
+    groups = alike_windows(data, alike, rest)
     n_cases = len(found.cases.count)
     total = n_cases + sum(len(group.windows.count) for group in groups)
 

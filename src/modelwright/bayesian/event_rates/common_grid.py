@@ -63,10 +63,9 @@ def leave_out_together(population: Population, entity: EntityWindows) -> list[Le
         >>> round(float(np.exp(part.log_density[0, 0])), 9)  # negative binomial: 4 (1/3)^2 (2/3)^3
         0.131687243
     """
-    exposures, where = np.unique(entity.exposure, return_inverse=True)
-    total = np.bincount(where, entity.count * entity.times, minlength=len(exposures))
-    number = np.bincount(where, entity.times, minlength=len(exposures)).astype(float)
-    grid = _grid(population, influential_cases(population, Windows(exposures, total, number), entity, where))
+    everything, where = entity.by_exposure()
+    exposures, total, number = everything.exposure, everything.total, everything.number
+    grid = _grid(population, influential_cases(population, everything, entity, where))
     if grid is None:
         return None
     centre, offset, step, closed = grid

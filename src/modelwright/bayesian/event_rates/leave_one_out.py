@@ -30,17 +30,29 @@ _ELEMENTS = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class EntityWindows:
-    """The distinct windows of one entity.
+    """The distinct windows of one entity, or of several whose windows have the same sums.
 
     Args:
         count: Distinct (count, exposure) pairs, shape (n_windows,).
         exposure: Same shape.
         times: How many windows are alike, same shape.
+        sums: Sums and numbers of all of an entity's windows, by exposure ascending; those of the windows above when
+            left out.
     """
 
     count: np.ndarray
     exposure: np.ndarray
     times: np.ndarray
+    sums: Windows | None = None
+
+    def by_exposure(self) -> tuple[Windows, np.ndarray]:
+        """The entity's sums, and the position of each window's exposure there, shape (n_windows,)."""
+        if self.sums is not None:
+            return self.sums, np.searchsorted(self.sums.exposure, self.exposure)
+        exposures, where = np.unique(self.exposure, return_inverse=True)
+        total = np.bincount(where, self.count * self.times, minlength=len(exposures))
+        number = np.bincount(where, self.times, minlength=len(exposures)).astype(float)
+        return Windows(exposures, total, number), where
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +84,8 @@ def leave_one_out(population: Population, entity: EntityWindows) -> Iterator[Lef
     Yields:
         Parts that together hold every distinct window once.
     """
-    exposures, where = np.unique(entity.exposure, return_inverse=True)
-    total = np.bincount(where, entity.count * entity.times, minlength=len(exposures))
-    number = np.bincount(where, entity.times, minlength=len(exposures)).astype(float)
-    everything = Windows(exposures, total, number)
+    everything, where = entity.by_exposure()
+    exposures, total = everything.exposure, everything.total
     cases = influential_cases(population, everything, entity, where)
     grid = grid_for(population, cases, most_points=_SHARED_POINTS)
     if grid is None:
@@ -121,7 +131,7 @@ def _influential(population: Population, everything: Windows, entity: EntityWind
     shape, rate, inverse = (
         float(np.median(part)) for part in (population.shape, population.rate, population.inverse_concentration)
     )
-    mean = (shape + everything.total.sum()) / (rate + (entity.exposure * entity.times).sum()) * entity.exposure
+    mean = (shape + everything.total.sum()) / (rate + everything.exposure @ everything.number) * entity.exposure
     pull = (entity.count - mean) / (1.0 + mean * inverse)  # how far the window draws log rate up or down
     return np.unique([np.argmax(pull), np.argmin(pull), np.argmax(entity.exposure), np.argmax(entity.count)])
 

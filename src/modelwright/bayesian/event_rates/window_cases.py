@@ -11,7 +11,7 @@ import numpy as np
 
 from modelwright.bayesian.event_rates.count_tables import LONGEST_TABLE, Cases, counts_needed
 from modelwright.bayesian.event_rates.leave_one_out import EntityWindows
-from modelwright.bayesian.event_rates.rate_integrals import Population
+from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
 from modelwright.bayesian.event_rates.rate_posteriors import row_numbers
 from modelwright.bayesian.event_rates.statistics import AlikeEntities
 from modelwright.data.events import EventCounts
@@ -38,10 +38,10 @@ class WindowCases:
 
 @dataclass(frozen=True, eq=False)
 class AlikeWindows:
-    """Entities with the same multiset of (count, exposure).
+    """Entities with the same sums and numbers of windows at every exposure.
 
     Args:
-        windows: Their distinct windows.
+        windows: The distinct windows of all of them.
         rows: Observations of all of them, shape (n,).
         where: Position of each among the distinct windows, shape (n,).
     """
@@ -170,37 +170,38 @@ def distinct_pairs(first: Callable[[slice], np.ndarray], stop: int, second: np.n
     return DistinctPairs(distinct // len(value), value[distinct % len(value)], codes, distinct, size, length)
 
 
-def alike_windows(data: EventCounts, chosen: np.ndarray) -> list[AlikeWindows]:
-    """Entities gathered by their windows, among some observations.
+def alike_windows(data: EventCounts, alike: AlikeEntities, chosen: np.ndarray) -> list[AlikeWindows]:
+    """Some observations, gathered by the statistics of their entities: all that leaving one out depends on.
 
     Args:
         data: The windows.
-        chosen: Observations to look at, ascending, all those of some entities.
+        alike: The entities of the data, gathered by their statistics.
+        chosen: Observations to look at, ascending.
     """
     if len(chosen) == 0:
         return []
-    entity, exposure, count = (np.asarray(part)[chosen] for part in (data.entity_idx, data.exposure, data.count))
-    order = np.lexsort((count, exposure, entity))
-    entity, exposure, count = entity[order], exposure[order], count[order].astype(float)
-    first = np.r_[True, entity[1:] != entity[:-1]]
+    row = row_numbers(alike)[np.asarray(data.entity_idx)[chosen]]
+    exposure, count = (np.asarray(part)[chosen] for part in (data.exposure, data.count))
+    order = np.lexsort((count, exposure, row))
+    row, exposure, count = row[order], exposure[order], count[order].astype(float)
+    first = np.r_[True, row[1:] != row[:-1]]
     new = first | np.r_[True, (exposure[1:] != exposure[:-1]) | (count[1:] != count[:-1])]
     starts = np.flatnonzero(new)  # of the distinct windows, among the observations in order
     ends = np.r_[starts[1:], len(order)]
-    table = np.stack([exposure[starts], count[starts], ends - starts])
-    entity_starts = np.flatnonzero(first[starts])  # of the entities, among the distinct windows
-    entity_ends = np.r_[entity_starts[1:], len(starts)]
-    gathered: dict[bytes, list[int]] = {}
-    for index, (start, end) in enumerate(zip(entity_starts, entity_ends, strict=True)):
-        gathered.setdefault(np.ascontiguousarray(table[:, start:end]).tobytes(), []).append(index)
+    row_starts = np.flatnonzero(first[starts])  # of the rows, among the distinct windows
+    row_ends = np.r_[row_starts[1:], len(starts)]
     number = np.cumsum(new) - 1
+    sizes = np.cumsum([0, *(len(profile.times) for profile in alike.profiles)])
     found = []
-    for members in gathered.values():
-        start, end = entity_starts[members[0]], entity_ends[members[0]]
-        windows = EntityWindows(table[1, start:end], table[0, start:end], table[2, start:end].astype(int))
-        spans = [slice(starts[entity_starts[index]], ends[entity_ends[index] - 1]) for index in members]
-        rows = np.concatenate([chosen[order[span]] for span in spans])
-        where = np.concatenate(
-            [number[span] - entity_starts[index] for span, index in zip(spans, members, strict=True)]
-        )
-        found.append(AlikeWindows(windows, rows, where))
+    for start, end in zip(row_starts, row_ends, strict=True):
+        span = slice(starts[start], ends[end - 1])
+        profile = int(np.searchsorted(sizes, row[starts[start]], side="right")) - 1
+        sums = _row_of(alike.profiles[profile].windows, int(row[starts[start]] - sizes[profile]))
+        here = starts[start:end]
+        windows = EntityWindows(count[here], exposure[here], ends[start:end] - here, sums)
+        found.append(AlikeWindows(windows, chosen[order[span]], number[span] - start))
     return found
+
+
+def _row_of(windows: Windows, row: int) -> Windows:
+    return Windows(windows.exposure[row], windows.total[row], windows.number[row])
