@@ -16,7 +16,7 @@ from modelwright.bayesian.event_rates.density import lower_tail, negative_binomi
 from modelwright.bayesian.event_rates.forecast import forecast
 from modelwright.bayesian.event_rates.left_out_weights import without_window
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels, statistics_in, statistics_variables
-from modelwright.bayesian.event_rates.rate_integrals import Population
+from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
 from modelwright.bayesian.event_rates.statistics import alike_entities, statistics_of
 from modelwright.bayesian.event_rates.window_cases import WindowCases, alike_windows, cases_left_out, distinct_pairs
 from modelwright.core.errors import DataError
@@ -193,6 +193,22 @@ def test_known_entities_are_predicted_from_their_statistics() -> None:
         assert found["score"][row] == pytest.approx(truth, abs=1e-6), row
         assert found["expected"][row] == pytest.approx(mean, rel=1e-5)
         assert found["tail_probability"][row] == pytest.approx(float(upper_tail(count, mean, a)), rel=1e-4)
+
+
+def test_ordinary_counts_of_other_exposures_are_as_exact_as_rare_ones() -> None:
+    """Read off the two tails, or a ratio of integrals: the same, over draws that differ in everything."""
+    from modelwright.bayesian.event_rates import new_windows
+    from modelwright.bayesian.event_rates.posterior_draws import population_draws
+
+    data = EventCounts.from_arrays(entity=["a"] * 4, count=[3, 0, 9, 4], exposure=[1.0, 1.0, 1.0, 0.4])
+    trace = trace_of(data, spread=0.1)
+    count = np.arange(60)
+    found = score_new_windows(trace, pd.DataFrame({"entity": "a", "count": count, "exposure": 0.7}))
+    windows = alike_entities(statistics_of(data)).profiles[0].windows
+    one = Windows(windows.exposure[0], windows.total[0], windows.number[0])
+    truth = -new_windows._log_predictive(population_draws(trace, 400), one, 0.7, count.astype(float))
+    np.testing.assert_allclose(found["score"].to_numpy(), truth, atol=1e-6)
+    assert truth[-1] > 10 > -np.log(1e-4) > truth[5]
 
 
 def test_statistics_and_draws_of_rates_score_new_windows_alike() -> None:

@@ -64,7 +64,7 @@ def leave_out_together(population: Population, entity: EntityWindows) -> list[Le
         0.131687243
     """
     everything, where = entity.by_exposure()
-    exposures, total, number = everything.exposure, everything.total, everything.number
+    exposures, total = everything.exposure, everything.total
     grid = _grid(population, influential_cases(population, everything, entity, where))
     if grid is None:
         return None
@@ -74,12 +74,7 @@ def leave_out_together(population: Population, entity: EntityWindows) -> list[Le
     theta0, growth = np.exp(centre), np.expm1(offset)
     inverse = population.inverse_concentration
     mean0 = theta0 * exposures[:, None]  # (exposures, draws): at the centre
-    share = mean0 / (1.0 + mean0 * inverse)
-    rises = _log1p_ratio(share[:, :, None] * growth, inverse[:, None])  # log of 1 + p (e^u - 1), times c
-    weight = total[:, None] * inverse + number[:, None]
-    log_full = (population.shape + total.sum())[:, None] * offset - (population.rate * theta0)[:, None] * growth
-    for e in range(len(exposures)):
-        log_full -= weight[e][:, None] * rises[e]
+    log_full, rises = _log_density(population, everything, centre, offset)
     slope = population.shape + total.sum()
     log_all = _log_sum(log_full, slope, step)[1]
     at_centre = negative_binomial_logpmf(entity.count[:, None], mean0[where], population.concentration)
@@ -99,6 +94,50 @@ def leave_out_together(population: Population, entity: EntityWindows) -> list[Le
             LeftOutTogether(part, entity.exposure[part], log_density, theta0 * (growth + 1.0), _normalised(density))
         )
     return parts
+
+
+def posterior_together(population: Population, windows: Windows) -> tuple[np.ndarray, np.ndarray] | None:
+    """An entity's rate given its windows, on one grid for all draws, or None where no common grid serves.
+
+    Args:
+        population: Draws of the hyperparameters.
+        windows: The entity's windows by exposure, arrays (n_exposures,); empty for an entity never seen.
+
+    Returns:
+        rate (n_points,) and the probability of each point under each draw, (n_draws, n_points).
+
+    Example:
+        >>> population = Population(np.array([2.0, 2.1]), np.array([0.5, 0.5]), np.full(2, 0.1))
+        >>> found = posterior_together(population, Windows(np.empty(0), np.empty(0), np.empty(0)))
+        >>> rate, probability = found
+        >>> (probability @ rate).round(9).tolist()
+        [4.0, 4.2]
+    """
+    grid = _grid(population, Windows(*(part[None] for part in (windows.exposure, windows.total, windows.number))))
+    if grid is None or len(windows.exposure) * len(population) * len(grid[1]) > _ELEMENTS:
+        return None
+    centre, offset, step, closed = grid
+    log_density, _ = _log_density(population, windows, centre, offset)
+    density, _ = _log_sum(log_density, population.shape + windows.total.sum(), step)
+    ends = np.exp(-_FALLEN)
+    if density[:, -1].max() > ends or (not closed and density[:, 0].max() > ends):
+        return None
+    return np.exp(centre + offset), _normalised(density)
+
+
+def _log_density(
+    population: Population, windows: Windows, centre: float, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log density of log rate over that at the centre (n_draws, n_points), and c log(1 + p (e^u - 1)) by exposure."""
+    theta0, growth = np.exp(centre), np.expm1(offset)
+    inverse = population.inverse_concentration
+    mean0 = theta0 * windows.exposure[:, None]
+    rises = _log1p_ratio((mean0 / (1.0 + mean0 * inverse))[:, :, None] * growth, inverse[:, None])
+    weight = windows.total[:, None] * inverse + windows.number[:, None]
+    found = (population.shape + windows.total.sum())[:, None] * offset - (population.rate * theta0)[:, None] * growth
+    for e in range(len(windows.exposure)):
+        found -= weight[e][:, None] * rises[e]
+    return found, rises
 
 
 def _log1p_ratio(some: np.ndarray, inverse: np.ndarray) -> np.ndarray:

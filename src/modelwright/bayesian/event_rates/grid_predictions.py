@@ -26,9 +26,9 @@ def predict_on_grid(
 
     Args:
         rate: Points theta, shape (n_points,).
-        exposure: Of each window, shape (n,).
+        exposure: Of each window, shape (n,); or (1,) for windows that all have the same prediction.
         concentration: Of each draw, infinite for Poisson counts, shape (n_draws,).
-        joint: Weights of draws and points, shape (n, n_draws, n_points), each window's summing to 1.
+        joint: Weights of draws and points, shape (n or 1, n_draws, n_points), each window's summing to 1.
         count: Observed counts, shape (n,).
         probability: Of the equal-tailed interval.
 
@@ -49,24 +49,26 @@ def predict_on_grid(
     if (expected + 12 * spread).max() <= LARGEST_TABLE:
         quantiles, before, now = _tabulated(mean, some, weight, count, levels, float((expected + 12 * spread).max()))
     else:
-        quantiles = np.empty((len(count), 3))
+        quantiles = np.empty((len(mean), 3))
         before, now = np.full(len(count), np.nan), np.full(len(count), np.nan)
-        for row in range(len(count)):
+        for row in range(len(mean)):
             nodes = Nodes(np.tile(mean[row], len(some)), np.repeat(some, len(rate)))
             one = slice(row, row + 1)
             flat = weight[one].reshape(1, -1)
             quantiles[row] = interpolated_quantiles(nodes, flat, levels, expected[one], spread[one])[0]
     upper, lower = 1.0 - before, now
+    of = np.arange(len(count)) % len(mean)  # which prediction: its own, or the only one
     for row in np.flatnonzero(~(upper > _SMALL_TAIL)):  # also where the table did not reach: NaN compares false
-        used = joint[row] > 0
-        node = np.broadcast_to(mean[row], used.shape)[used]
+        mixed = joint[of[row]]
+        used = mixed > 0
+        weights, node = mixed[used], np.broadcast_to(mean[of[row]], used.shape)[used]
         spread_of = np.broadcast_to(concentration[:, None], used.shape)[used]
-        upper[row] = joint[row][used] @ upper_tail(count[row], node, spread_of)
+        upper[row] = weights @ upper_tail(count[row], node, spread_of)
         if np.isnan(lower[row]):
-            lower[row] = 1.0 - joint[row][used] @ upper_tail(count[row] + 1, node, spread_of)
+            lower[row] = 1.0 - weights @ upper_tail(count[row] + 1, node, spread_of)
             if lower[row] < _SMALL_TAIL:
-                lower[row] = joint[row][used] @ lower_tail(count[row], node, spread_of)
-    return Prediction(expected, *quantiles.T, np.clip(upper, 0.0, 1.0), np.clip(lower, 0.0, 1.0))
+                lower[row] = weights @ lower_tail(count[row], node, spread_of)
+    return Prediction(expected[of], *quantiles[of].T, np.clip(upper, 0.0, 1.0), np.clip(lower, 0.0, 1.0))
 
 
 def interpolating_concentrations(concentration: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +108,7 @@ def interpolating_concentrations(concentration: np.ndarray) -> tuple[np.ndarray,
 def _tabulated(
     mean: np.ndarray, concentration: np.ndarray, weight: np.ndarray, count: np.ndarray, levels: np.ndarray, far: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Quantiles (n, levels), P(Y < count) and P(Y <= count); NaN where the count lies beyond what was tabulated.
+    """Quantiles (rows, levels), P(Y < count) and P(Y <= count), both (n,); NaN where a count lies beyond the table.
 
     P(0) = (1 + m/c)^-c and P(k + 1) = P(k) (c + k)/(k + 1) * m/(c + m).
     """
@@ -118,13 +120,14 @@ def _tabulated(
     share = each / (1.0 + each * inverse)
     more = share * inverse
     quantiles = np.full((len(mean), len(levels)), np.nan)
-    before, now = np.full(len(mean), np.nan), np.full(len(mean), np.nan)
+    before, now = np.full(len(count), np.nan), np.full(len(count), np.nan)
+    of = np.arange(len(count)) % len(mean)
     reached, k = np.zeros(len(mean)), 0
     while True:
         here = count == k
-        before[here] = reached[here]
+        before[here] = reached[of[here]]
         reached = reached + found.reshape(len(mean), -1).sum(1)
-        now[here] = reached[here]
+        now[here] = reached[of[here]]
         quantiles = np.where(np.isnan(quantiles) & (reached[:, None] >= levels), k, quantiles)
         if not np.isnan(quantiles).any() and (k >= count.max() or k >= far):
             return quantiles, before, now

@@ -6,13 +6,16 @@ were stored without statistics have draws of the known entities' rates instead.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from modelwright.bayesian.event_rates.common_grid import posterior_together
 from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
 from modelwright.bayesian.event_rates.count_tables import LONGEST_TABLE, Cases, counts_needed, score_cases
 from modelwright.bayesian.event_rates.density import log1p_ratio, negative_binomial_logpmf
+from modelwright.bayesian.event_rates.grid_predictions import predict_on_grid
 from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels, rate_draws
 from modelwright.bayesian.event_rates.rate_curves import log_integral_and_mean
@@ -21,6 +24,7 @@ from modelwright.bayesian.event_rates.rate_posteriors import row_numbers
 from modelwright.bayesian.event_rates.score_table import ScoreColumns
 from modelwright.bayesian.event_rates.statistics import AlikeEntities, SufficientStatistics, alike_entities
 from modelwright.bayesian.event_rates.window_cases import distinct_pairs, rows_of_one_exposure
+from modelwright.bayesian.inference.settings import available_cores
 from modelwright.data.events import EventCounts
 
 _UNKNOWN = Windows(np.empty(0), np.empty(0), np.empty(0))
@@ -65,13 +69,16 @@ def score_against_statistics(
     there = np.flatnonzero(tabulated)
     scored = score_cases(population, cases.part(there), probability, leave_one_out=False, done=done.upto)
     found.take(there, scored.prediction, scored.score)
-    rest = np.flatnonzero(~tabulated)
-    for members in _runs(rest, pairs.first):
+
+    def work(members: np.ndarray) -> int:
         windows = _UNKNOWN if unknown[members[0]] else _windows_of(alike, int(row[members[0]]))
-        found.take(
-            members, *_by_quadrature(population, windows, float(exposure[members[0]]), count[members], probability)
-        )
-        done.more(len(members))
+        length_here = float(exposure[members[0]])
+        found.take(members, *_by_quadrature(population, windows, length_here, count[members], probability))
+        return len(members)
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for number_done in pool.map(work, _runs(np.flatnonzero(~tabulated), pairs.first)):
+            done.more(number_done)
     place = pairs.spread(np.arange(len(row), dtype=np.int32))
     columns.fill_all(place, *found.parts(), None)
     return np.asarray((position >= 0)[data.entity_idx])
@@ -162,12 +169,24 @@ def _by_quadrature(
     population: Population, windows: Windows, exposure: float, count: np.ndarray, probability: float
 ) -> tuple[Prediction, np.ndarray]:
     """Prediction and score of the counts of some windows of equal exposure of one entity."""
-    rate, weight = every_second_point(*rate_distribution(population, windows))
-    nodes = Nodes((rate * exposure).reshape(-1), np.repeat(population.concentration, rate.shape[1]))
-    joint = np.broadcast_to(weight.reshape(-1) / len(population), (len(count), weight.size))
     values = count.astype(float)
-    score = -_log_predictive(population, windows, exposure, values)
-    return predict(nodes, joint, values, probability), score
+    together = posterior_together(population, windows)
+    if together is None:
+        rate, weight = every_second_point(*rate_distribution(population, windows))
+        nodes = Nodes((rate * exposure).reshape(-1), np.repeat(population.concentration, rate.shape[1]))
+        joint = np.broadcast_to(weight.reshape(-1) / len(population), (len(count), weight.size))
+        prediction = predict(nodes, joint, values, probability)
+    else:
+        rate, weight = together
+        joint = weight[None] / len(population)
+        prediction = predict_on_grid(rate, np.array([exposure]), population.concentration, joint, values, probability)
+    score = np.empty(len(count))
+    # Of an ordinary count the two tails, which overlap in it alone, say its probability to ten digits.
+    overlap = prediction.lower_tail + prediction.upper_tail - 1.0
+    ordinary = (overlap > 1e-4) & (prediction.expected < 200.0) & (together is not None)
+    score[ordinary] = -np.log(overlap[ordinary])
+    score[~ordinary] = -_log_predictive(population, windows, exposure, values[~ordinary])
+    return prediction, score
 
 
 def _log_predictive(population: Population, windows: Windows, exposure: float, count: np.ndarray) -> np.ndarray:
@@ -176,6 +195,8 @@ def _log_predictive(population: Population, windows: Windows, exposure: float, c
     Z leaves out the factor (c)(c+1)...(c+y-1)/(c^y y!) of the new window, here from the density of y at a mean of y.
     """
     n = len(count)
+    if n == 0:
+        return np.empty(0)
     own = [np.tile(part, (n, 1)) for part in (windows.exposure, windows.total, windows.number)]
     one = np.ones((n, 1))
     both = (
