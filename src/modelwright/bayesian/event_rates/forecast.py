@@ -29,6 +29,9 @@ from modelwright.core.probability import check_probability
 LARGEST_HORIZON = 366
 """Windows a forecast may reach ahead: arbitrary (a year of days), since the model's rate is constant in time."""
 
+_MOST_COMPARED = 50_000
+"""Names up to which the nearest one is looked for: a comparison takes some ten microseconds."""
+
 _RATE_DRAWS = 1000
 _POPULATION_DRAWS = 200
 
@@ -109,7 +112,7 @@ def forecast(
     percent = f"{100 * probability:g} %"
     notes = [f"Intervals are equal-tailed and hold {percent} of the predictive probability."]
     if not known:
-        close = nearest(name, labels)
+        close = nearest(name, labels) if len(labels) <= _MOST_COMPARED else None
         hint = f" (the nearest known name is {close!r})" if close else ""
         notes.insert(0, f"{name!r} was not in training{hint}: this is the forecast for a new member of the population.")
     return {
