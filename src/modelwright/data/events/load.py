@@ -1,14 +1,12 @@
 """`load_events`: the one way from a person's log or table to `EventCounts`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from modelwright.core.errors import ConfigurationError, DataError
-from modelwright.core.names import suggestion
+from modelwright.core.errors import DataError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.data.events.aggregate import aggregate_events
 from modelwright.data.events.checks import sealed
@@ -17,16 +15,13 @@ from modelwright.data.events.counts import EventCounts, LeftOut
 from modelwright.data.events.covariate_columns import CovariateType, named_covariates
 from modelwright.data.events.facts import Facts, filled_facts
 from modelwright.data.events.fill import Span, fill_windows, observed_fraction
+from modelwright.data.events.load_options import EdgeWindows, OnBad, Purpose, check_options, check_time_format
 from modelwright.data.events.ordering import distinct
 from modelwright.data.events.ready import read_ready_counts, refuse_duplicates
 from modelwright.data.events.sources import Rows, open_rows, reading
 from modelwright.data.events.texts import Codes, RowNames, Texts
 from modelwright.data.events.windows import WindowGrid, parse_window, window_labels
 from modelwright.data.events.zones import Int64, Zone, find_zone
-
-Purpose = Literal["training", "scoring"]
-OnBad = Literal["error", "leave_out"]
-EdgeWindows = Literal["partial", "whole"]
 
 
 def load_events(
@@ -114,7 +109,7 @@ def load_events(
     named |= {"exposure": exposure, "label": label, "kind": kind, "volume": volume}
     wanted = named_covariates(covariates)
     columns = {role: name for role, name in named.items() if name is not None}
-    _check_options(columns, window, {"span": span, "edge_windows": edge_windows, "on_bad": on_bad, "purpose": purpose})
+    check_options(columns, window, {"span": span, "edge_windows": edge_windows, "on_bad": on_bad, "purpose": purpose})
     zone = find_zone(timezone)
     grid = None if window is None else parse_window(window, zone)
     roles = {("count" if role == "multiplicity" else role): name for role, name in columns.items()}
@@ -123,7 +118,7 @@ def load_events(
     leave_out = on_bad == "leave_out"
     progress(ProgressEvent("read", 0, unit="rows"))
     with open_rows(source, roles) as rows, reading(source):
-        _check_time_format(rows, time_format)
+        check_time_format(rows, time_format)
         written = rows.format in ("csv", "json")
         meaning = meaning_of(rows.types, zone, time_format=time_format, covariates=numbered, written=written)
         origin = {"name": rows.name, "format": rows.format, "columns": columns, "span": span, "on_bad": on_bad}
@@ -321,57 +316,3 @@ def _nanoseconds(instants: Int64) -> Any:
 
 def _iso(instant: int) -> str:
     return str(np.datetime64(instant, "us")) + "Z"
-
-
-def _check_time_format(rows: Rows, time_format: str | None) -> None:
-    if time_format is None or time_format.startswith("epoch_"):
-        return
-    try:
-        rows.connection.execute("SELECT try_strptime('', ?)", [time_format]).fetchall()
-    except duckdb.Error as error:
-        raise ConfigurationError(
-            "not a pattern for times",
-            field="time_format",
-            expected="a strptime pattern such as %d/%m/%Y %H:%M",
-            got=time_format,
-        ) from error
-
-
-def _check_options(columns: dict[str, str], window: str | None, choices: dict[str, str]) -> None:
-    allowed = {"span": Span, "edge_windows": EdgeWindows, "on_bad": OnBad, "purpose": Purpose}
-    for role, name in columns.items():
-        if not isinstance(name, str) or not name:
-            raise ConfigurationError("not a column name", field=role, expected="the name of a column", got=name)
-    for option, value in choices.items():
-        known = get_args(allowed[option])
-        if value not in known:
-            raise ConfigurationError(
-                "not a choice", field=option, expected=" or ".join(known), got=value, todo=suggestion(str(value), known)
-            )
-    if "count" in columns and "multiplicity" in columns:
-        raise ConfigurationError(
-            "a table holds ready counts or raw events, not both", field="multiplicity", expected="count or multiplicity"
-        )
-    if "count" not in columns:
-        for option, given in (("time", "time" in columns), ("window", window is not None)):
-            if not given:
-                raise ConfigurationError(
-                    "raw events are counted per window of time",
-                    field=option,
-                    expected="a column of times and the length of a window",
-                    todo="name both time and window, or name the count column of a table that is counted already",
-                )
-        if "exposure" in columns:
-            raise ConfigurationError(
-                "raw events have the exposure of their windows",
-                field="exposure",
-                expected="an exposure column together with a count column",
-                todo="leave exposure out",
-            )
-    if window is not None and "time" not in columns:
-        raise ConfigurationError(
-            "windows need times",
-            field="window",
-            expected="a column of times",
-            todo="name the time column, or leave window out",
-        )
