@@ -14,6 +14,7 @@ Rates are Gamma(shape 10, mean 5), counts negative binomial with concentration 3
 
 import argparse
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -40,9 +41,10 @@ ENGINES = ("numpyro", "nutpie", "pymc")
 
 @dataclass(frozen=True)
 class Training:
-    """One training: wall seconds, peak memory (GiB), the stages (name, seconds), and what it printed of its own."""
+    """One training: wall and processor seconds, peak memory (GiB), the stages (name, seconds), and what it printed."""
 
     seconds: float
+    processor: float
     gib: float
     stages: tuple[tuple[str, float], ...]
     output: str
@@ -97,6 +99,7 @@ def train(data: Path, project: Path, *options: str) -> Training:
     command = [sys.executable, "-m", "modelwright", "--project", str(project), "train", "event_rates"]
     command += ["--data", str(data), "--entity", "user", "--time", "day", "--window", "1D", "--count", "events"]
     started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stdout is not None
@@ -113,7 +116,9 @@ def train(data: Path, project: Path, *options: str) -> Training:
     seconds = time.perf_counter() - started
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\n{''.join(said)}{output}\nended with {process.returncode}")
-    return Training(seconds, memory.gib, tuple(stages), output)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Training(seconds, processor, memory.gib, tuple(stages), output)
 
 
 def million(folder: Path, args: argparse.Namespace) -> bool:
@@ -124,7 +129,8 @@ def million(folder: Path, args: argparse.Namespace) -> bool:
     best: Training | None = None
     for attempt in range(args.repeats):
         done = train(path, folder / f"million-{attempt}", "--keep", "1")
-        print(f"training {attempt + 1}: {done.seconds:.1f} s wall, {done.gib:.2f} GiB at most", flush=True)
+        facts = f"{done.seconds:.1f} s wall, {done.processor:.1f} s of processors, {done.gib:.2f} GiB at most"
+        print(f"training {attempt + 1}: {facts}", flush=True)
         best = done if best is None or done.seconds < best.seconds else best
     assert best is not None
     print("\n| stage | seconds |\n|---|---|")
