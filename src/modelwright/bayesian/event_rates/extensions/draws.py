@@ -195,14 +195,24 @@ def log_likelihoods_extended(draws: Draws, design: Design) -> np.ndarray:
     return result
 
 
-def log_volume_densities(draws: Draws, design: Design) -> np.ndarray:
-    """Log density of the volumes given the counts, shape (draws, n_eventful): log-normal around nu_i + log y_ij."""
+def log_volume_densities(draws: Draws, design: Design, rows: np.ndarray | slice = ALL) -> np.ndarray:
+    """Log density of volumes given the counts, log-normal around nu_i + log y_ij.
+
+    Args:
+        draws: The parameters.
+        design: The data.
+        rows: Which of the observations with events, as positions among them; all by default.
+
+    Returns:
+        Shape (draws, rows).
+    """
     assert design.volumes is not None
-    seen, at = design.observations, design.eventful
+    seen, at = design.observations, design.eventful[rows]
+    log_volume = design.volumes.log_volume[rows]
     expected = draws[names.NU][:, seen.entity_idx[at]] + np.log(seen.y[at])
     sigma = draws[names.SIGMA][:, None]
-    z = (design.volumes.log_volume - expected) / sigma
-    return -0.5 * z**2 - np.log(sigma) - 0.5 * np.log(2.0 * np.pi) - design.volumes.log_volume
+    z = (log_volume - expected) / sigma
+    return -0.5 * z**2 - np.log(sigma) - 0.5 * np.log(2.0 * np.pi) - log_volume
 
 
 def _blocks(draws: Draws, design: Design) -> Iterator[tuple[slice, Draws]]:

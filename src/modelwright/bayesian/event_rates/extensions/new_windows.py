@@ -27,7 +27,7 @@ from modelwright.core.probability import check_probability
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.data.events import EventCounts
 
-_STRANGER_DRAWS = 200
+_STRANGER_DRAWS = 400
 
 
 def score_new_windows_extended(

@@ -196,18 +196,19 @@ def between(
 
 def _log_volume_density(draws: Draws, design: Design, rows: np.ndarray) -> np.ndarray:
     """Log density of the volumes of some observations, 0 where there is none, shape (draws, rows)."""
-    every = np.zeros((len(draws[names.SIGMA]), design.n_obs))
-    every[:, design.eventful] = log_volume_densities(draws, design)
-    return every[:, rows]
+    found = np.zeros((len(draws[names.SIGMA]), len(rows)))
+    some = design.observations.y[rows] > 0
+    found[:, some] = log_volume_densities(draws, design, np.searchsorted(design.eventful, rows[some]))
+    return found
 
 
 def _volume_tails(draws: Draws, design: Design, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """P(V >= volume) and P(V <= volume) given the count, shape (2, rows); NaN without events."""
     assert design.volumes is not None
-    log_volume = np.full(design.n_obs, np.nan)
-    log_volume[design.eventful] = design.volumes.log_volume
-    seen = design.observations
+    seen, some = design.observations, design.observations.y[rows] > 0
+    log_volume = np.full(len(rows), np.nan)
+    log_volume[some] = design.volumes.log_volume[np.searchsorted(design.eventful, rows[some])]
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = draws[names.NU][:, seen.entity_idx[rows]] + np.log(seen.y[rows])
-        z = (log_volume[rows] - expected) / draws[names.SIGMA][:, None]
+        z = (log_volume - expected) / draws[names.SIGMA][:, None]
     return np.stack([(weights.T * special.ndtr(-z)).sum(0), (weights.T * special.ndtr(z)).sum(0)])
