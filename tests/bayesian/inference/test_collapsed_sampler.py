@@ -60,6 +60,17 @@ def test_two_separated_modes_with_a_start_between_them() -> None:
     assert_mean((found.points[..., 0] > 0).astype(float), 0.8 * stats.norm.cdf(2.5) + 0.2 * stats.norm.cdf(-2.5))
 
 
+def test_modes_far_apart_are_weighed_when_a_start_leads_to_each() -> None:
+    def density(points: np.ndarray) -> np.ndarray:  # one part in 20 lies in a narrow mode 100 of its widths away
+        narrow = np.log(0.05 / 0.1) - 0.5 * (((points - 10.0) / 0.1) ** 2).sum(1) - np.log(0.1)
+        return np.logaddexp(np.log(0.95) - 0.5 * (points**2).sum(1), narrow)
+
+    starts = np.array([[9.5, 10.4], [0.5, -0.3], [1.0, 1.0]])
+    found = sample_by_independence(density, starts, SETTINGS)
+    assert found.reliable
+    assert_mean((found.points[..., 0] > 5).astype(float), 0.05)
+
+
 def test_a_poor_proposal_costs_effective_draws_but_not_correctness() -> None:
     """The walk itself, fed by proposals that are shifted and too wide."""
     from modelwright.bayesian.inference.collapsed import _walk

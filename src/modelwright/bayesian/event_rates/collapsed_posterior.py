@@ -5,6 +5,7 @@ k-hat says that they cover it; otherwise, with the reason, the No-U-Turn sampler
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from modelwright.bayesian.event_rates.collapsed_density import CollapsedDensity, to_population
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE
 from modelwright.bayesian.event_rates.start import starting_point
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics
 from modelwright.bayesian.inference.collapsed import (
@@ -28,6 +30,9 @@ from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_pr
 __all__ = ["HyperparameterDraws", "Method", "sample_hyperparameters", "to_population"]
 
 Method = Literal["auto", "independence_metropolis", "nuts"]
+
+_TABLE, _OTHERS = 12, 3
+"""Values of alpha and of phi that are tried in search of other modes, and modes that are climbed to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +110,9 @@ def sample_hyperparameters(
     guess = starting_point(statistics.compressed(), config)
     start = density.point(guess.values)
     scale = np.array([float(guess.scales[name]) for name in density.names])
+    start = np.concatenate([start[None], other_starts(density, guess.values)])
     if method == "nuts":
+        start = start[np.argmax(density(start))]
         reason = "as asked"
         return _by_nuts(density, start, scale, settings, progress, reason, float("nan"), began)
     found = sample_by_independence(density, start, settings, scale=scale, progress=teller)
@@ -127,6 +134,36 @@ def sample_hyperparameters(
         progress(ProgressEvent("mode", 1, 1, info={"k_hat": round(found.k_hat, 2), "fallback": reason}))
         return _by_nuts(density, found.center, found.scale, settings, progress, reason, found.k_hat, began)
     return _of_independence(found, density, method, began)
+
+
+def other_starts(density: CollapsedDensity, guess: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where else the posterior may have a mode: the local maxima of a coarse table over alpha and phi, best first.
+
+    With few windows per entity, rates that differ and counts that scatter explain the same data: two modes, many
+    standard deviations apart, of which moments see one.
+
+    Returns:
+        Coordinates, shape (n, n_coordinates), n at most `_OTHERS`.
+    """
+    statistics = density.statistics
+    pooled = (statistics.total.sum() + 0.5) / (statistics.windows * statistics.exposure).sum()
+    mean = guess[MU] if MU in guess else guess[SHAPE] / guess[ALPHA]
+    axes = [np.log(np.unique([float(mean), float(pooled)]))]
+    for name in (ALPHA, PHI):
+        if name in guess:
+            prior, here = density.priors[name], np.log(float(guess[name]))
+            low, high = (np.log(np.clip(prior.quantile(p), 1e-12, 1e12)) for p in (0.01, 0.99))
+            axes.append(np.linspace(min(low, here) - 1.0, max(high, here) + 0.5, _TABLE))
+    table = np.exp(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
+    points = density.point(dict(zip((MU, ALPHA, PHI), np.moveaxis(table, -1, 0), strict=False)))
+    heights = density(points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
+    best = heights.argmax(0)  # over mu
+    profile = heights.max(0)
+    padded = np.pad(profile, 1, constant_values=-np.inf)
+    around = np.lib.stride_tricks.sliding_window_view(padded, (3,) * profile.ndim)
+    peaks = np.argwhere((profile >= around.max(tuple(range(profile.ndim, 2 * profile.ndim)))) & np.isfinite(profile))
+    order = np.argsort([-profile[tuple(peak)] for peak in peaks], kind="stable")[:_OTHERS]
+    return np.stack([points[(best[tuple(peak)], *peak)] for peak in peaks[order]])
 
 
 def _of_independence(

@@ -1,6 +1,6 @@
 """Draws of a few unknowns by independence Metropolis-Hastings, with a check that the proposals cover the posterior.
 
-    mode -> normal approximation -> pilot rounds, each drawn from a t mixture fitted to the weighted draws so far
+    modes -> normal approximations -> pilot rounds, each drawn from a t mixture fitted to the weighted draws so far
          -> proposals for every chain, their Pareto k-hat -> accept or reject in turn
 
 A proposal y is accepted in place of x with probability min(1, w(y)/w(x)), w = posterior/proposal density: the chains
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.inference.laplace import LogDensity, laplace
+from modelwright.bayesian.inference.laplace import LogDensity, find_modes
 from modelwright.bayesian.inference.proposals import GOOD, Pilot, extended, fit_proposal, importance
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
@@ -33,6 +33,7 @@ LEAST_EFFICIENCY = 0.1
 _LARGEST_WEIGHT = 12.0
 """A proposal that outweighs the average by more would keep a chain for as many steps: the proposal is fitted again."""
 
+_REFITS = 3
 _BURN_IN = 25
 _BATCH = 1000
 
@@ -83,7 +84,8 @@ def sample_by_independence(
 
     Args:
         log_density: Log density in unconstrained coordinates, of many points at once; need not be normalised.
-        start: A point to begin the search of the mode from, shape (d,).
+        start: A point to begin the search of the mode from, shape (d,); or several, shape (n, d), where there may be
+            several modes: what no start leads to may never be found.
         settings: Draws, chains and seed.
         scale: Rough posterior standard deviations.
         progress: Called with events of the stages "mode" and "sample"; called between batches, so that it may raise to
@@ -100,19 +102,22 @@ def sample_by_independence(
     """
     work = _Counted(log_density)
     progress(ProgressEvent("mode", 0, 1))
-    mode, covariance = laplace(work, start, scale=scale)
+    starts = np.atleast_2d(np.asarray(start, float))
+    modes = find_modes(work, starts, scale=scale)
     generator = named_generator(settings.seed, "independence proposals")
-    pilot = fit_proposal(work, mode, covariance, generator, progress)
+    pilot = fit_proposal(work, modes, generator, progress)
     progress(ProgressEvent("mode", 1, 1, info={"k_hat": round(pilot.k_hat, 2)}))
     if pilot.efficiency < LEAST_EFFICIENCY:
         return _without_draws(pilot, settings, work.evaluations)
     main = _proposals(work, pilot, settings, generator, progress)
-    if not main.even:
+    for _ in range(_REFITS):
+        if main.even:
+            break
         # some place has been found where the proposal is far too low: learn from these and draw others
         pilot = extended(pilot, main.points, main.log_target, main.k_hat, generator)
         main = _proposals(work, pilot, settings, generator, progress)
     streams, steps = main.streams, main.steps
-    proposals = main.points.reshape(settings.chains, -1, len(mode))
+    proposals = main.points.reshape(settings.chains, -1, starts.shape[1])
     length = proposals.shape[1]
     chosen = np.array([stream.choice(len(pilot.weights), p=pilot.weights) for stream in streams])
     first = pilot.points[chosen]

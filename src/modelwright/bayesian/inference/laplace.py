@@ -1,6 +1,7 @@
-"""The mode of a density of a few unknowns, and the normal distribution that it looks like there."""
+"""The modes of a density of a few unknowns, and the normal distributions that it looks like there."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,67 @@ _STEPS = 40
 _FRACTIONS = 2.0 ** np.arange(1, -11, -1)
 _WIDEST = 5.0
 """Largest standard deviation that a flat direction is given."""
+
+_WORTH_A_CLIMB = 60.0
+"""Nats below the best mode so far at which a start is still followed: a narrow mode may be missed by as much."""
+
+_WORTH_KEEPING = 15.0
+"""Nats of mass below the largest mode's at which another mode still counts: less than a millionth of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """The modes that were found, with the normal approximation at each.
+
+    Args:
+        location: Shape (n, d).
+        covariance: Shape (n, d, d).
+        log_mass: Log of the integral of the normal approximation, shape (n,).
+    """
+
+    location: np.ndarray
+    covariance: np.ndarray
+    log_mass: np.ndarray
+
+
+def find_modes(log_density: LogDensity, starts: np.ndarray, *, scale: np.ndarray | float = 0.1) -> Modes:
+    """Climb from several starts and keep the modes that differ and matter.
+
+    Args:
+        log_density: The log density in unconstrained coordinates.
+        starts: Where to begin, shape (n, d); the first is always followed, the others where they are not hopeless and
+            do not lie within what has been found.
+        scale: Rough standard deviation of each coordinate, which sets the first differences.
+
+    Example:
+        >>> two = lambda x: np.logaddexp(-0.5 * (x[:, 0] - 1.0) ** 2, -0.5 * ((x[:, 0] - 9.0) / 0.1) ** 2)
+        >>> find_modes(two, np.array([[1.5], [0.8], [8.9]])).location.round(1).tolist()
+        [[1.0], [9.0]]
+    """
+    d = starts.shape[1]
+    heights = log_density(starts)
+    location, covariance, mass, best = [], [], [], -np.inf
+    for k, start in enumerate(starts):
+        if location and (not heights[k] > best - _WORTH_A_CLIMB or _is_known(start, location, covariance, 2.0)):
+            continue
+        mode, spread = laplace(log_density, start, scale=scale)
+        if _is_known(mode, location, covariance, 1.0):
+            continue
+        height = float(log_density(mode[None])[0])
+        location.append(mode)
+        covariance.append(spread)
+        mass.append(height + 0.5 * float(np.linalg.slogdet(spread)[1]) + 0.5 * d * np.log(2 * np.pi))
+        best = max(best, height)
+    kept = np.array(mass) > max(mass) - _WORTH_KEEPING
+    return Modes(np.stack(location)[kept], np.stack(covariance)[kept], np.array(mass)[kept])
+
+
+def _is_known(point: np.ndarray, location: list[np.ndarray], covariance: list[np.ndarray], within: float) -> bool:
+    """Whether a point lies within so many standard deviations of a mode already found."""
+    return any(
+        float((point - mode) @ np.linalg.solve(spread, point - mode)) < within**2
+        for mode, spread in zip(location, covariance, strict=True)
+    )
 
 
 def laplace(

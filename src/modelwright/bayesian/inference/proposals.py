@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.inference.laplace import LogDensity
+from modelwright.bayesian.inference.laplace import LogDensity, Modes
 from modelwright.bayesian.inference.pareto_smoothing import smoothed_weights
 from modelwright.bayesian.inference.student_mixture import (
     StudentMixture,
     fit_mixture,
-    single_student,
     with_wide_component,
 )
 from modelwright.core.progress import ProgressCallback, ProgressEvent
@@ -57,15 +56,19 @@ class Pilot:
 
 
 def fit_proposal(
-    log_density: LogDensity,
-    mode: np.ndarray,
-    covariance: np.ndarray,
-    generator: np.random.Generator,
-    progress: ProgressCallback,
+    log_density: LogDensity, modes: Modes, generator: np.random.Generator, progress: ProgressCallback
 ) -> Pilot:
     """Rounds of draws, each from a proposal fitted to those before, until a round is nearly as good as exact draws."""
-    size = int(np.clip(200 * len(mode), _SIZE, 2000))
-    first = with_wide_component(single_student(mode, 1.2 * covariance, 5.0), share=0.1, widening=2.0, df=3.0)
+    size = int(np.clip(200 * modes.location.shape[1], _SIZE, 2000)) * min(len(modes.location), 3)
+    share = np.exp(0.5 * (modes.log_mass - modes.log_mass.max()))  # evened out: the masses are rough
+    share = np.maximum(share / share.sum(), 0.1)
+    first = StudentMixture(
+        share / share.sum(),
+        modes.location,
+        np.linalg.cholesky(1.2 * modes.covariance),
+        np.full(len(share), 5.0),
+    )
+    first = with_wide_component(first, share=0.1, widening=2.0, df=3.0)
     pilot = Pilot((), (), (), first, np.empty(0), np.inf, 0.0)
     for number in range(_ROUNDS):
         progress(ProgressEvent("mode", number / _ROUNDS, 1))

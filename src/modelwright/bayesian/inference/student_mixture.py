@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import gammaln
 
 _ROUNDS = 40
-_RIDGE = 0.01
+_RIDGE = 0.001
 """Share of the overall covariance that is added to every component's, so that none collapses onto a few points."""
 
 
