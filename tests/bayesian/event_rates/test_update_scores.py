@@ -57,6 +57,22 @@ def test_the_newest_windows_have_the_scores_they_have_among_all(exposures) -> No
     assert found["known_entity"].all()
 
 
+@pytest.mark.parametrize("exposures", [[1.0], [1.0, 0.25]], ids=["equal", "unequal"])
+def test_very_many_windows_are_averaged_over_the_draws_of_a_training(exposures) -> None:
+    # So many that the draws to average over are fewer where each window takes a quadrature (8,000,000 / 24,000 = 333).
+    n = 24_000
+    rng = np.random.default_rng(3)
+    data = EventCounts.from_arrays(
+        entity=np.repeat(["a", "b"], n // 2), count=rng.poisson(2.0, n), exposure=np.resize(exposures, n)
+    )
+    trace = trace_on(data, draws=300)
+    everything, found = score_training_windows(trace, data), score_windows_within(trace, data)
+    newest = score_windows_within(trace, EventCounts.from_frame(data.to_frame().head(50)))
+    assert everything.attrs["draws"] == (400 if exposures == [1.0] else 333)
+    assert found.attrs["draws"] == newest.attrs["draws"] == everything.attrs["draws"]
+    np.testing.assert_allclose(found["score"], everything["score"], rtol=1e-9)
+
+
 def test_all_windows_of_an_entity_may_be_new() -> None:
     data = counts_with([1.0, 0.5])
     trace = trace_on(data)

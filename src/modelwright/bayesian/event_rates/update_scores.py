@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modelwright.bayesian.event_rates.anomaly import default_draws
+from modelwright.bayesian.event_rates.anomaly import MOST_DRAWS, default_draws
 from modelwright.bayesian.event_rates.count_tables import score_cases
 from modelwright.bayesian.event_rates.leave_one_out import EntityWindows
 from modelwright.bayesian.event_rates.posterior_draws import check_draws, population_draws, statistics_in
@@ -51,7 +51,7 @@ def score_windows_within(
     statistics = statistics_in(trace)
     if statistics is None:
         raise DataError("the trace carries no statistics of its windows", field="trace", todo="train again")
-    most = default_draws(windows.n_obs) if draws is None else check_draws(draws, field="draws")
+    most = MOST_DRAWS if draws is None else check_draws(draws, field="draws")
     population = population_draws(trace, most)
     position = np.array([statistics.position.get(label, -1) for label in windows.entities], dtype=np.int64)
     if (position < 0).any():
@@ -60,7 +60,11 @@ def score_windows_within(
     alike = alike_entities(statistics)
     mine = AlikeEntities(alike.profiles, alike.profile[position], alike.row[position])
     found = cases_left_out(population, mine, windows)
-    rest = _with_others(statistics, windows, position, group, np.flatnonzero(found.case < 0))
+    chosen = np.flatnonzero(found.case < 0)
+    by_quadrature = _windows_by_quadrature(statistics, position[windows.entity_idx[chosen]])
+    if draws is None and by_quadrature:
+        population = population_draws(trace, default_draws(by_quadrature))
+    rest = _with_others(statistics, windows, position, group, chosen)
     n_cases = len(found.cases.count)
     total = n_cases + sum(len(part.windows.count) for part in rest)
 
@@ -75,6 +79,18 @@ def score_windows_within(
     table = columns.table(windows, np.ones(windows.n_obs, dtype=bool), probability)
     table.attrs["draws"] = len(population)
     return table
+
+
+def _windows_by_quadrature(statistics: SufficientStatistics, entity: np.ndarray) -> int:
+    """How many of all windows, old ones included, take a quadrature each: as many draws are then averaged over.
+
+    Args:
+        statistics: Of all windows.
+        entity: Entities of the windows to be scored of which that is known, shape (n,).
+    """
+    several = np.bincount(statistics.entity, minlength=statistics.n_entities) > 1
+    several[entity] = True
+    return int(statistics.windows[several[statistics.entity]].sum())
 
 
 def _groups_of(statistics: SufficientStatistics, windows: EventCounts, position: np.ndarray) -> np.ndarray:
