@@ -43,6 +43,10 @@ MOST_DRAWS, FEWEST_DRAWS = 400, 100
 """Draws of the hyperparameters that leave-one-out predictions average over unless told; see `default_draws`."""
 
 
+MOST_RATE_DRAWS = 1000
+"""Draws of rates that predictions of new windows average over unless told, where rates are not integrated out."""
+
+
 def default_draws(n_obs: int) -> int:
     """Fewer draws for more windows that take a quadrature each: the more there are, the less one moves the population.
 
@@ -122,11 +126,11 @@ def score_training_windows(
 
 
 def score_training_windows_in_sample(
-    trace: Any, data: EventCounts, *, interval: float = 0.9, draws: int = 1000
+    trace: Any, data: EventCounts, *, interval: float = 0.9, draws: int | None = None
 ) -> pd.DataFrame:
     """Score training windows with the posterior that has seen them: for comparison only, it hides anomalies.
 
-    Arguments and columns as in `score_training_windows`, without `k_hat`.
+    Arguments and columns as in `score_new_windows`.
     """
     check_same_data(trace, data, statistics_of(data))
     return score_new_windows(trace, data, interval=interval, draws=draws)
@@ -137,21 +141,23 @@ def score_new_windows(
     data: EventCounts | pd.DataFrame,
     *,
     interval: float = 0.9,
-    draws: int = 1000,
+    draws: int | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> pd.DataFrame:
     """Score windows the model has not seen, each on its own.
 
-    For a known entity p(y) is the average of NB(y | theta_i exposure, phi) over posterior draws; for an entity that was
-    not in training theta ~ Gamma(mu alpha, alpha) is integrated out for every draw.
+    The rate of a known entity is integrated out given the sums of its training windows, for every draw of the
+    hyperparameters; for an entity that was not in training theta ~ Gamma(mu alpha, alpha) is. Where a trace does not
+    carry these sums, p(y) of a known entity is the average of NB(y | theta_i exposure, phi) over posterior draws.
 
     Args:
         trace: The trace.
         data: New windows, as counts or as a table with columns entity and count (and exposure, window_start, window,
             label, kind as they are there).
         interval: Probability of the equal-tailed predictive interval.
-        draws: Posterior draws to average over, taken evenly from the trace; at least 25.
-        progress: Told how many groups of windows of one entity and exposure are done.
+        draws: Draws to average over, taken evenly from the trace; at least 25. By default 400 where rates are
+            integrated out and 1,000 where they are not.
+        progress: Told how many distinct windows are done.
 
     Returns:
         One row per observation, columns as in `score_training_windows` without `k_hat`; `known_entity` says whether the
@@ -161,19 +167,19 @@ def score_new_windows(
         ConfigurationError: for a wrong interval or number of draws. DataError: for a table without the needed columns.
     """
     probability = check_probability(interval)
-    most = check_draws(draws, field="draws")
+    most = None if draws is None else check_draws(draws, field="draws")
     counts = _as_counts(data)
     columns = ScoreColumns(counts.n_obs, k_hat=False)
 
     def report(done: int, total: int) -> None:
         progress(ProgressEvent("score", done, total, "distinct windows"))
 
-    population = population_draws(trace, min(most, MOST_DRAWS))
+    population = population_draws(trace, most or MOST_DRAWS)
     statistics = statistics_in(trace)
     if statistics is not None:
         known = score_against_statistics(population, statistics, counts, probability, columns, report)
     else:
-        known = score_against_rates(population, trace, most, counts, probability, columns, report)
+        known = score_against_rates(population, trace, most or MOST_RATE_DRAWS, counts, probability, columns, report)
     return columns.table(counts, known, probability)
 
 
