@@ -43,7 +43,8 @@ def fit_event_rates(
         rates: What the collapsed engine keeps of the rates: "draws", or a "summary" (then `theta` is absent and exact
             means and quantiles are computed when asked for); "auto" takes draws as long as they fit.
         platform: "cpu", or "gpu" (numpyro only).
-        progress: Called with events of the stages "compile", "warm-up", "sample" and "predict".
+        progress: Called with events of the stages "mode", "sample", "rates" and "predict" by the collapsed engine, of
+            "compile", "warm-up", "sample" and "predict" by the others.
         predictive_draws: Draws of posterior_predictive over all chains, at most.
         prior_draws: Draws of prior and prior_predictive, at most.
         cores: Chains at the same time; None takes what the machine offers.

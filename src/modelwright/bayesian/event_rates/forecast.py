@@ -48,8 +48,8 @@ def forecast(
         one window:     average over the posterior of NB(mean theta e, concentration phi)
         total of h:     average over the posterior of NB(mean h theta e, concentration h phi)
 
-    The posterior of a known entity's rate is integrated exactly from its statistics, for draws of the hyperparameters;
-    from draws of the rate where the trace has no statistics.
+    The posterior of a known entity's rate is integrated exactly from its statistics, for 200 draws of the
+    hyperparameters; from 1,000 draws of the rate where the trace has no statistics.
 
     Args:
         trace: A trace of the event-rate model.

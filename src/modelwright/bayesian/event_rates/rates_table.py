@@ -21,7 +21,8 @@ _DRAWS_TIMES_ROWS = 5_000_000
 def rates_table(trace: Any, statistics: SufficientStatistics, assessment: ConvergenceAssessment) -> pd.DataFrame:
     """Windows, total (events), exposure, raw_rate, and mean, sd, lower and upper of the rate of every entity.
 
-    Of a collapsed posterior the last four are exact given the population's draws; of others they are the draws' own.
+    Of a collapsed posterior the last four are exact given draws of the population, `MOST_DRAWS` of them or fewer, taken
+    evenly; of others they are the draws' own.
 
     Args:
         trace: Posterior of the event-rate model.
