@@ -52,7 +52,8 @@ def add_predictive_groups(
     progress(ProgressEvent("predict", 1, 3, "groups"))
     rates = _RatesOfSample(trace.posterior, position, None if names.THETA in trace.posterior else statistics, config)
     n_obs = len(sample.row)
-    step = _step(trace.posterior, n_obs, budget=min(ELEMENT_BUDGET, predictive_draws * n_obs))
+    few = min(ELEMENT_BUDGET, predictive_draws * n_obs)
+    step = _step(trace.posterior, n_obs, budget=few)
     generator = named_generator(config.random_seed, "posterior predictive")
     counts = predict_counts(rates.draws(step), sample.observations, generator)
     dims = {names.Y: [names.OBS]}
@@ -60,7 +61,7 @@ def add_predictive_groups(
         {names.Y: counts}, trace.posterior, step, coords=coords, dims=dims
     )
     progress(ProgressEvent("predict", 2, 3, "groups"))
-    step = _step(trace.posterior, n_obs, budget=ELEMENT_BUDGET)
+    step = _step(trace.posterior, n_obs, budget=ELEMENT_BUDGET if sample.complete else few)
     values = log_likelihoods(rates.draws(step), sample.observations)
     groups["log_likelihood"] = predictive_group({names.Y: values}, trace.posterior, step, coords=coords, dims=dims)
     groups["observed_data"] = xr.Dataset({names.Y: (names.OBS, sample.observations.y)}, coords={names.OBS: sample.row})

@@ -1,7 +1,7 @@
 """Which windows to predict one by one: all of them, or those of a random part of the entities when there are millions.
 
 Replicated data sets and pointwise log likelihoods hold one number per draw and window. For twenty million windows that
-is one draw, which says nothing; a thousand draws of twenty thousand windows say whether the model produces such data.
+is one draw, which says nothing; a thousand draws of some thousand windows say whether the model produces such data.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from modelwright.data.events import EventCounts
 COMPLETE_UP_TO = 200_000
 """Windows up to which every one is predicted: a hundred draws of each then fit into the budget of a group."""
 
-SAMPLED_WINDOWS = 20_000
-"""Windows of the entities drawn when there are more: a thousand draws of each fit."""
+SAMPLED_WINDOWS = 8_000
+"""Windows of the entities drawn when there are more: a thousand draws of each are checked and stored in seconds."""
 
 
 @dataclass(frozen=True, eq=False)
