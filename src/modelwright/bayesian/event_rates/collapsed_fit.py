@@ -7,6 +7,7 @@ has a distribution of its own, given these, that is drawn from or summarised exa
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def sample_collapsed(
     trace = assemble_trace(
         posterior,
         found.statistics,
-        settings,
+        replace(settings, seed=config.random_seed),  # whose named streams made these draws
         engine="collapsed",
         engine_version=__version__,
         sampling_seconds=time.perf_counter() - began,

@@ -26,11 +26,16 @@ STATISTICS: dict[str, Any] = {
     "step_size": np.float64,
     "lp": np.float64,
 }
-"""What `sample_stats` holds after any engine, and as which type; each of shape (chain, draw).
+"""What `sample_stats` holds after any engine that runs NUTS, and as which type; each of shape (chain, draw).
 
 `energy` is the Hamiltonian and `lp` the log density of the unconstrained variables (Jacobians included), both up to
 the same constant; `tree_depth` counts doublings; `n_steps` counts leapfrog steps; `acceptance_rate` is the mean over
 the trajectory, what the step size is tuned by.
+"""
+
+OF_PROPOSALS: dict[str, Any] = {"accepted": np.bool_}
+"""What `sample_stats` holds besides of draws that were proposed independently, which have no trajectories: whether any
+proposal was accepted since the draw before.
 """
 
 
@@ -98,7 +103,7 @@ def assemble_trace(
 
     Args:
         posterior: name -> draws, shape (chain, draw, ...).
-        statistics: The entries of `STATISTICS` that the engine has, shape (chain, draw) each.
+        statistics: The entries of `STATISTICS` and `OF_PROPOSALS` that the engine has, shape (chain, draw) each.
         settings: What the engine was asked for.
         engine: Name of the engine.
         engine_version: Version of its package.
@@ -124,7 +129,8 @@ def assemble_trace(
         "max_tree_depth": settings.max_tree_depth,
         "seed": settings.seed,
     }
-    typed = {name: np.asarray(statistics[name]).astype(kind) for name, kind in STATISTICS.items() if name in statistics}
+    kinds = STATISTICS | OF_PROPOSALS
+    typed = {name: np.asarray(statistics[name]).astype(kind) for name, kind in kinds.items() if name in statistics}
     return az.InferenceData(
         posterior=draws_dataset(posterior, coords=coords, dims=dims, attrs=attrs),
         sample_stats=draws_dataset(typed, attrs=attrs),
