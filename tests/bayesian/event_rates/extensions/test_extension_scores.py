@@ -30,6 +30,9 @@ FITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "zero_inflation": ({"chosen": "zero_inflation"}, {"mu": 6.0, "alpha": 0.5, "psi": 0.7}),
     "random_walk": ({"chosen": "drift"}, {"mu": 6.0, "alpha": 0.5, "drift_scale": 0.3}),
 }
+OFTEN = ("covariates", "temporal", "volumes")
+"""Each fit compiles a sampler; three of them say as much of most of the code as five."""
+EACH = [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in FITS]
 _FITTED: dict[str, tuple[EventCounts, Any]] = {}
 
 
@@ -116,7 +119,7 @@ def test_a_windows_own_deviation_is_integrated_out_given_all_others() -> None:
     assert (k_hat == 0).all()
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", EACH)
 def test_training_scores_have_the_columns_and_uniform_tails(name: str) -> None:
     data, trace = fitted(name)
     scores = score_training_windows_extended(trace, data)
@@ -171,7 +174,7 @@ def test_a_window_left_out_is_predicted_as_by_a_model_that_never_saw_it() -> Non
     assert scores["expected"][row] == pytest.approx(unseen["expected"][0], rel=0.25)
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", EACH)
 def test_new_windows_of_known_entities_and_strangers_are_scored(name: str) -> None:
     _, trace = fitted(name)
     covariates = {"tier": ["gold", "gold", "basic"], "load": [10.0, 12.0, 8.0]} if name == "covariates" else None
@@ -192,6 +195,7 @@ def test_new_windows_of_known_entities_and_strangers_are_scored(name: str) -> No
     assert score_new_windows_extended(trace, new.to_frame())["score"].tolist() == scores["score"].tolist()
 
 
+@pytest.mark.slow
 def test_factor_of_an_unseen_window_widens_with_the_distance() -> None:
     _, trace = fitted("random_walk")
     days = np.datetime64("2024-01-01", "ns") + np.array([13, 14, 17]) * np.timedelta64(1, "D")
@@ -222,7 +226,7 @@ def test_a_deviation_comes_to_rest() -> None:
 
 
 @pytest.mark.parametrize("entity", ["entity_0003", "stranger"])
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", EACH)
 def test_forecasts_are_those_of_the_scores(name: str, entity: str) -> None:
     """One window ahead two ways: by drawn paths and by the mixture that scores new windows."""
     _, trace = fitted(name)
@@ -294,12 +298,13 @@ def test_windows_without_what_the_model_needs_are_refused() -> None:
         score_new_windows_extended(fitted("temporal")[1], timeless)
     with pytest.raises(DataError, match="volume: the model was trained on volumes, and these windows have none"):
         score_new_windows_extended(fitted("volumes")[1], timeless)
-    trace = fitted("zero_inflation")[1].copy()
+    trace = fitted("temporal")[1].copy()
     del trace.attrs["extensions"]
     with pytest.raises(DataError, match="trace: the trace does not say its extensions"):
         score_new_windows_extended(trace, timeless)
 
 
+@pytest.mark.slow
 def test_runs_with_and_without_extensions_are_ranked() -> None:
     data, inflated = fitted("zero_inflation")
     base = fit_event_rates(data, SETTINGS, predictive_draws=20, prior_draws=10)
@@ -310,7 +315,7 @@ def test_runs_with_and_without_extensions_are_ranked() -> None:
 
 def test_densities_of_counts_and_of_volumes_are_not_ranked() -> None:
     with pytest.raises(DataError) as refusal:
-        compare_traces({"plain": fitted("zero_inflation")[1], "volumes": fitted("volumes")[1]})
+        compare_traces({"plain": fitted("temporal")[1], "volumes": fitted("volumes")[1]})
     assert str(refusal.value) == (
         "runs: the densities of runs 'plain' and 'volumes' are of different things: count, and count and volume; "
         "compare runs that predict the same thing only"
