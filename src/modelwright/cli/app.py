@@ -175,8 +175,9 @@ def run() -> None:
     """The console script."""
     _open_streams()
     code = main()
-    if code == EXIT_INTERRUPTED:
-        # Threads of an engine may still be in compiled code, which does not survive the end of the interpreter.
+    if code:
+        # Threads of an engine may still be in compiled code, which does not survive the end of the interpreter; and
+        # extension modules complain there about objects that an error's frames kept alive. Every file is closed.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)

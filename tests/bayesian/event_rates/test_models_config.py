@@ -144,6 +144,11 @@ def test_priors_are_kept_in_one_spelling() -> None:
             "another parameterization",
         ),
         (
+            {"overdispersion_prior_sd": 3.0, "likelihood": "poisson"},
+            "overdispersion_prior_sd: a Poisson likelihood has no phi; got 3.0; leave out overdispersion_prior_sd, or "
+            "choose likelihood negative_binomial",
+        ),
+        (
             {"phi_prior": "exponential(1)", "likelihood": "poisson"},
             "phi_prior: a Poisson likelihood has no phi; got 'exponential(1)'; leave out phi_prior, or choose "
             "likelihood negative_binomial",

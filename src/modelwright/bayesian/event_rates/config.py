@@ -132,6 +132,10 @@ overdispersion_prior_sd, mu_prior, shape_prior, alpha_prior, phi_prior, paramete
         if self.phi_prior is not None and self.likelihood == "poisson":
             todo = "leave out phi_prior, or choose likelihood negative_binomial"
             raise _contradiction("phi_prior", self, "a Poisson likelihood has no phi", todo)
+        given = self.overdispersion_prior_sd != type(self).model_fields["overdispersion_prior_sd"].default
+        if given and self.likelihood == "poisson":
+            todo = "leave out overdispersion_prior_sd, or choose likelihood negative_binomial"
+            raise _contradiction("overdispersion_prior_sd", self, "a Poisson likelihood has no phi", todo)
         return self
 
     def hyperpriors(self) -> dict[str, Hyperprior]:

@@ -1,5 +1,6 @@
 """One training of an extended event-rate model, from what the prior expects to what the run should keep."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from modelwright.bayesian.diagnostics.predictive_checks import predictive_check,
 from modelwright.bayesian.event_rates import report_sections as sections
 from modelwright.bayesian.event_rates.anomaly import ranking_score
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.engines import Choice, choose_engine
 from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
 from modelwright.bayesian.event_rates.extensions.fit import fit_extended
 from modelwright.bayesian.event_rates.extensions.report_sections import (
@@ -61,14 +63,25 @@ def train_extended(
     Raises:
         ConfigurationError: for what cannot work together, naming field and reason. DataError: the data cannot be used.
     """
-    engine = "numpyro" if engine == "auto" else engine
-    check_combination(extensions, config, data, engine=engine)
+    chosen = _choice(engine, platform, extensions)
+    check_combination(extensions, config, data, engine=chosen.name)
     prior = prior_predictive_summary(data, config)
     added = f"the above is the base model's prior; extensions: {', '.join(extensions.chosen)}"
-    note = "\n".join((*prior_predictive_lines(prior), added))
+    note = "\n".join((*prior_predictive_lines(prior), added, f"engine: {chosen.name} ({chosen.reason})"))
     progress(ProgressEvent("prior", 1, 1, "summary", note=note))
-    trace = fit_extended(data, config, extensions, engine=engine, platform=platform, progress=progress)
+    trace = fit_extended(data, config, extensions, engine=chosen.name, platform=platform, progress=progress)
+    for group in (trace.posterior, trace.sample_stats):
+        group.attrs["engine_reason"] = chosen.reason
     return extended_outcome(trace, data, config, extensions, prior=prior, progress=progress)
+
+
+def _choice(engine: str, platform: str, extensions: Extensions) -> Choice:
+    """The engine asked for; NUTS over everything when that is left open."""
+    chosen = choose_engine(engine, platform=platform, extensions=extensions.chosen)
+    if engine == "auto" and chosen.name == "collapsed":
+        reason = "all unknowns are sampled together; --engine collapsed integrates the rates out instead"
+        return replace(choose_engine("numpyro", platform=platform), reason=reason)
+    return chosen
 
 
 def extended_outcome(
