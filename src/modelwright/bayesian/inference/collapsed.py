@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.inference.laplace import LogDensity, find_modes
+from modelwright.bayesian.inference.laplace import LogDensity, Modes, find_modes
 from modelwright.bayesian.inference.proposals import GOOD, Pilot, extended, fit_proposal, importance
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
@@ -78,6 +78,8 @@ def sample_by_independence(
     settings: NutsSettings,
     *,
     scale: np.ndarray | float = 0.1,
+    modes: Modes | None = None,
+    costly: bool = False,
     progress: ProgressCallback = ignore_progress,
 ) -> IndependenceDraws:
     """Chains of draws from a density of a few unknowns.
@@ -88,6 +90,8 @@ def sample_by_independence(
             several modes: what no start leads to may never be found.
         settings: Draws, chains and seed.
         scale: Rough posterior standard deviations.
+        modes: The modes, where they are known already; then `start` and `scale` say nothing.
+        costly: Whether evaluating the density takes far longer than fitting proposals to it.
         progress: Called with events of the stages "mode" and "sample"; called between batches, so that it may raise to
             interrupt.
 
@@ -103,9 +107,10 @@ def sample_by_independence(
     work = _Counted(log_density)
     progress(ProgressEvent("mode", 0, 1))
     starts = np.atleast_2d(np.asarray(start, float))
-    modes = find_modes(work, starts, scale=scale)
+    modes = find_modes(work, starts, scale=scale) if modes is None else modes
     generator = named_generator(settings.seed, "independence proposals")
-    pilot = fit_proposal(work, modes, generator, progress)
+    wanted = settings.draws * settings.chains if costly else None
+    pilot = fit_proposal(work, modes, generator, progress, wanted=wanted)
     progress(ProgressEvent("mode", 1, 1, info={"k_hat": round(pilot.k_hat, 2)}))
     if pilot.efficiency < LEAST_EFFICIENCY:
         return _without_draws(pilot, settings, work.evaluations)

@@ -56,9 +56,23 @@ class Pilot:
 
 
 def fit_proposal(
-    log_density: LogDensity, modes: Modes, generator: np.random.Generator, progress: ProgressCallback
+    log_density: LogDensity,
+    modes: Modes,
+    generator: np.random.Generator,
+    progress: ProgressCallback,
+    *,
+    wanted: int | None = None,
 ) -> Pilot:
-    """Rounds of draws, each from a proposal fitted to those before, until a round is nearly as good as exact draws."""
+    """Rounds of draws, each from a proposal fitted to those before, until a round is nearly as good as exact draws.
+
+    Args:
+        log_density: The log density.
+        modes: Where the first round is drawn.
+        generator: Source of the draws.
+        progress: Called before every round.
+        wanted: How many draws there will be, where evaluations are costly: rounds end as soon as the next would take
+            more evaluations than a perfect proposal could save.
+    """
     size = int(np.clip(200 * modes.location.shape[1], _SIZE, 2000)) * min(len(modes.location), 3)
     share = np.exp(0.5 * (modes.log_mass - modes.log_mass.max()))  # evened out: the masses are rough
     share = np.maximum(share / share.sum(), 0.1)
@@ -79,6 +93,8 @@ def fit_proposal(
         if pilot.efficiency >= GOOD and k_hat <= GOOD_K_HAT and number >= 1:
             break
         size = min(2 * size, _LARGEST_ROUND) if number >= 1 else size
+        if wanted is not None and k_hat <= GOOD_K_HAT and size > 1.5 * wanted * (1.0 / pilot.efficiency - 1.0 / GOOD):
+            break
     return pilot
 
 

@@ -20,8 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import sici
 
-from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended, as_tuple
-from modelwright.bayesian.event_rates.extensions.collapsed_kernel import Cells, Rule, log_slope, log_values, points_of
+from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
+from modelwright.bayesian.event_rates.extensions.collapsed_kernel import (
+    Anchors,
+    Cells,
+    Rule,
+    log_slope,
+    log_values,
+    points_of,
+)
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 
 SMALLEST = 1e-300
@@ -52,16 +59,18 @@ def draw_rates(
         theta, shape (n_draws, n_entities), float64.
     """
     found = np.empty((len(points), density.design.n_entities))
-    parts = [(block, part) for block in density.blocks for part in range(len(block.index))]
-    for done, (block, part) in enumerate(parts):
+    pairs = zip(density.blocks, density.anchors, strict=True)
+    parts = [(block, anchors, part) for block, anchors in pairs for part in range(len(block.index))]
+    for done, (block, anchors, part) in enumerate(parts):
         entities, row = _entities(density, block.index[part])
-        rows = tuple(None if array is None else array[part] for array in as_tuple(block.rows))
-        per_draw = max(1, rows[0].size * block.rule.points, len(entities) * rows[0].shape[1] * 4)
+        rows, placed = jax.tree.map(lambda array, part=part: array[part], (block.rows.arrays, anchors))
+        cells = rows[0].shape[1] + rows[4].shape[1]
+        per_draw = max(1, len(rows[0]) * cells * block.rule.points, len(entities) * cells * 4)
         size = int(np.clip(_NUMBERS // per_draw, 1, len(points)))
         for begin in range(0, len(points), size):
             some = points[begin : begin + size]
             progress(ProgressEvent("rates", done + begin / len(points), len(parts), "parts"))
-            found[begin : begin + size, entities] = _draw(density, some, size, rows, row, block.rule, generator)
+            found[begin : begin + size, entities] = _draw(density, some, size, rows, placed, row, block.rule, generator)
     progress(ProgressEvent("rates", len(parts), len(parts), "parts"))
     return np.maximum(found, SMALLEST)
 
@@ -79,6 +88,7 @@ def _draw(
     points: np.ndarray,
     size: int,
     rows: tuple[Any, ...],
+    anchors: Any,
     row: np.ndarray,
     rule: Rule,
     generator: np.random.Generator,
@@ -92,7 +102,7 @@ def _draw(
             return generator.standard_gamma(slope[:, row]) / rate[:, row]
         uniform = generator.random((size, len(row)))
         inverse = _compiled(density, rule)
-        return np.asarray(inverse(population, rows, row, jnp.asarray(uniform)))[: len(points)]
+        return np.asarray(inverse(population, rows, anchors, row, jnp.asarray(uniform)))[: len(points)]
 
 
 def _gamma(density: CollapsedExtended, population: dict[str, Any], rows: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -102,25 +112,28 @@ def _gamma(density: CollapsedExtended, population: dict[str, Any], rows: tuple[A
 
 @functools.lru_cache(maxsize=16)
 def _compiled(density: CollapsedExtended, rule: Rule) -> Any:
-    def rates(population: dict[str, Any], rows: tuple[Any, ...], row: Any, uniform: Any) -> Any:
-        return quantiles(density.cells(population, rows)[1], rule, row, uniform)
+    def rates(population: dict[str, Any], rows: tuple[Any, ...], anchors: Anchors, row: Any, uniform: Any) -> Any:
+        return quantiles(density.cells(population, rows)[1], anchors, rule, row, uniform)
 
-    return jax.jit(jax.vmap(rates, in_axes=(0, None, None, 0)))
+    return jax.jit(jax.vmap(rates, in_axes=(0, None, None, None, 0)))
 
 
-def quantiles(cells: Cells, rule: Rule, row: Any, probability: Any) -> Any:
+def quantiles(cells: Cells, anchors: Anchors, rule: Rule, row: Any, probability: Any) -> Any:
     """Quantiles of the rates of some entities, shape (n,), for JAX.
 
     Args:
         cells: The rows.
+        anchors: Where their integrals' points lie.
         rule: How they are integrated.
         row: Row of each entity, shape (n,).
         probability: Of each entity, shape (n,), between 0 and 1.
     """
-    points = points_of(cells, rule)
+    points = points_of(cells, anchors, rule)
     log_weight, log_f = log_values(cells, points, by_parts=rule.by_parts)
+    log_weight, log_f = jax.lax.optimization_barrier((log_weight, log_f))
     top = log_weight.max(1, keepdims=True)
     weight = jnp.exp(log_weight - top)
+    weight = jax.lax.optimization_barrier(weight)
     reached = weight @ _sinc_integrals(rule.points).T
     first = weight
     if rule.by_parts:  # slope times integral of f up to x = f(x) + integral of -e^(slope y) G'(y)
@@ -131,13 +144,14 @@ def quantiles(cells: Cells, rule: Rule, row: Any, probability: Any) -> Any:
     both = jnp.stack([here, here + 1], axis=1)
     of_entity = Cells(
         *(part[row] for part in (cells.slope, cells.rate, cells.factor, cells.weight)),
+        None if cells.silent is None else cells.silent_factor[row],
         None if cells.silent is None else cells.silent[row],
         cells.inverse,
         cells.log_odds,
     )
 
     def at(table: Any) -> Any:
-        return jnp.take_along_axis(table[row], both, axis=1)
+        return table[row[:, None], both] if table.shape[1] > 1 else table[row]
 
     x, speed, value, slope = points.base[row][:, None] + at(points.offset), at(points.speed), at(reached), at(first)
     bend = (
@@ -147,8 +161,8 @@ def quantiles(cells: Cells, rule: Rule, row: Any, probability: Any) -> Any:
     )
     part = _solve(value, slope, bend, wanted)
     t = points.first[row] + (here + part) * points.step[row]
-    kappa = points.kappa[row]
-    inside = points.base[row] + points.spread[row] * (t + kappa * (1.0 - jnp.exp(-t)))
+    pulled = points.kappa[row] * (1.0 - jnp.exp(-t)) if rule.stretched else 0.0
+    inside = points.base[row] + points.spread[row] * (t + pulled)
     lowest = jnp.maximum(value[:, 0], 1e-300)
     before = x[:, 0] + jnp.log(jnp.maximum(wanted, 1e-300) / lowest) / of_entity.slope
     return jnp.exp(jnp.where((here == 0) & (wanted < value[:, 0]), before, inside))

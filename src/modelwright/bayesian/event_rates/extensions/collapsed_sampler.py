@@ -15,12 +15,17 @@ from scipy import optimize
 
 from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
 from modelwright.bayesian.inference.collapsed import LARGEST_K_HAT, sample_by_independence
+from modelwright.bayesian.inference.laplace import Modes
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import STATISTICS
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 
 _WIDEST = 3.0
 """Largest standard deviation that the normal approximation gives a direction, in rough ones of the start."""
+
+_STEPS_TO_MODE = 50
+_WORTH_COMPILING = 400_000_000
+"""Rows times points times cells of all evaluations that differences take, from which gradients are compiled."""
 
 MOST_INDEPENDENT = 45
 """Hyperparameters up to which independent proposals are tried."""
@@ -76,12 +81,14 @@ def sample_collapsed(
     """
     began = time.perf_counter()
     mode, factor = normal_approximation(density, progress)
+    density = density.anchored_at(mode)
     d = len(mode)
     if method == "nuts" or (method == "auto" and d > MOST_INDEPENDENT):
         reason = "as asked" if method == "nuts" else f"independent proposals rarely cover {d} hyperparameters"
         return _by_nuts(density, mode, factor, settings, progress, reason, float("nan"), began)
+    standard = Modes(np.zeros((1, d)), np.eye(d)[None], np.zeros(1))
     found = sample_by_independence(
-        lambda z: density(mode + z @ factor.T), np.zeros(d), settings, scale=1.0, progress=progress
+        lambda z: density(mode + z @ factor.T), np.zeros(d), settings, modes=standard, costly=True, progress=progress
     )
     if not found.reliable:
         reason = (
@@ -109,9 +116,20 @@ def sample_collapsed(
 def normal_approximation(
     density: CollapsedExtended, progress: ProgressCallback = ignore_progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mode (d,) and a factor L (d, d) of the covariance L L' there; directions without curvature get a wide spread."""
+    """Mode (d,) and a factor L (d, d) of the covariance L L' there; directions without curvature get a wide spread.
+
+    Derivatives are exact, or by differences where evaluating these takes less time than compiling the exact ones.
+    """
     start, scale = density.coordinates.start()
-    done = 0
+    d, done = len(start), 0
+    by_differences = density.numbers * d * (_STEPS_TO_MODE + d) < _WORTH_COMPILING
+
+    def derivatives(point: np.ndarray, width: np.ndarray) -> tuple[float, np.ndarray]:
+        if not by_differences:
+            return density.value_and_gradient(point)
+        moves = np.diag(width)
+        values = density(np.concatenate([point[None], point + moves, point - moves]))
+        return float(values[0]), (values[1 : d + 1] - values[d + 1 :]) / (2.0 * width)
 
     def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal done
@@ -120,18 +138,21 @@ def normal_approximation(
         point = start + scale * z
         if not density.coordinates.usable(point[None])[0]:
             return 1e300, np.zeros_like(z)
-        value, gradient = density.value_and_gradient(point)
+        value, gradient = derivatives(point, 1e-3 * scale)
         if not np.isfinite(value) or not np.isfinite(gradient).all():
             return 1e300, np.zeros_like(z)
         return -value, -gradient * scale
 
-    found = optimize.minimize(negative, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": 1e-2})
+    found = optimize.minimize(negative, np.zeros(d), jac=True, method="BFGS", options={"gtol": 1e-2})
     mode = start + scale * found.x
-    width = 0.02 * np.minimum(scale * np.sqrt(np.clip(np.diagonal(found.hess_inv), 1e-4, 25.0)), 1.0)
-    rows = [density.value_and_gradient(mode + m)[1] - density.value_and_gradient(mode - m)[1] for m in np.diag(width)]
-    hessian = np.stack(rows) / (2.0 * width[:, None])
-    hessian = -0.5 * (hessian + hessian.T) * np.outer(scale, scale)
-    strength, axes = np.linalg.eigh(np.where(np.isfinite(hessian), hessian, 0.0))
+    width = 0.02 * scale * np.sqrt(np.clip(np.diagonal(found.hess_inv), 1e-4, 25.0))
+    rows = []
+    for move in np.diag(width):
+        progress(ProgressEvent("mode", 0.9, 1))
+        up, down = (derivatives(point, 0.5 * width)[1] for point in (mode + move, mode - move))
+        rows.append((up - down) / (2.0 * move.sum()))
+    hessian = np.nan_to_num(np.stack(rows)) * np.outer(scale, scale)
+    strength, axes = np.linalg.eigh(-0.5 * (hessian + hessian.T))
     spread = 1.0 / np.sqrt(np.maximum(np.abs(strength), 1.0 / _WIDEST**2))
     return mode, scale[:, None] * axes * spread
 

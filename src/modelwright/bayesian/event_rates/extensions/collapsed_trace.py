@@ -10,9 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from modelwright import __version__
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.engines import NOT_COLLAPSIBLE
+from modelwright.bayesian.event_rates.extensions.collapsed_anchors import TO_DRAW, TO_SAMPLE
 from modelwright.bayesian.event_rates.extensions.collapsed_coordinates import coordinates_of
 from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
 from modelwright.bayesian.event_rates.extensions.collapsed_rates import draw_rates
@@ -64,12 +67,13 @@ def sample_collapsed_extended(
     began = time.perf_counter()
     if cores is not None:
         settings = NutsSettings(**{**vars(settings), "cores": cores})
-    density = CollapsedExtended(coordinates_of(design, config, extensions))
+    density = CollapsedExtended(coordinates_of(design, config, extensions), precision=TO_SAMPLE, cores=settings.cores)
     found = sample_collapsed(density, settings, method=method, progress=progress)
     flat = found.points.reshape(-1, found.points.shape[-1])
     posterior = density.coordinates.variables(found.points)
     generator = named_generator(settings.seed, "rates")
-    theta = draw_rates(density, flat, generator, progress=progress)
+    finer = CollapsedExtended(density.coordinates, np.median(flat, axis=0), precision=TO_DRAW, cores=settings.cores)
+    theta = draw_rates(finer, flat, generator, progress=progress)
     posterior[THETA] = theta.reshape(settings.chains, settings.draws, design.n_entities)
     trace = assemble_trace(
         posterior,
