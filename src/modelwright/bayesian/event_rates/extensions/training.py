@@ -1,6 +1,5 @@
 """One training of an extended event-rate model, from what the prior expects to what the run should keep."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ from modelwright.bayesian.diagnostics.predictive_checks import predictive_check,
 from modelwright.bayesian.event_rates import report_sections as sections
 from modelwright.bayesian.event_rates.anomaly import ranking_score
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.engines import Choice, choose_engine
 from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
+from modelwright.bayesian.event_rates.extensions.collapsed_choice import choose_extended_engine
+from modelwright.bayesian.event_rates.extensions.collapsed_scores import score_training_windows_collapsed
+from modelwright.bayesian.event_rates.extensions.design import design_of
 from modelwright.bayesian.event_rates.extensions.fit import fit_extended
 from modelwright.bayesian.event_rates.extensions.report_sections import (
     parameter_rows,
@@ -63,8 +64,8 @@ def train_extended(
     Raises:
         ConfigurationError: for what cannot work together, naming field and reason. DataError: the data cannot be used.
     """
-    chosen = _choice(engine, platform, extensions)
-    check_combination(extensions, config, data, engine=chosen.name)
+    check_combination(extensions, config, data, engine=engine)
+    chosen = choose_extended_engine(design_of(data, extensions), config, extensions, engine=engine, platform=platform)
     prior = prior_predictive_summary(data, config)
     added = f"the above is the base model's prior; extensions: {', '.join(extensions.chosen)}"
     note = "\n".join((*prior_predictive_lines(prior), added, f"engine: {chosen.name} ({chosen.reason})"))
@@ -73,15 +74,6 @@ def train_extended(
     for group in (trace.posterior, trace.sample_stats):
         group.attrs["engine_reason"] = chosen.reason
     return extended_outcome(trace, data, config, extensions, prior=prior, progress=progress)
-
-
-def _choice(engine: str, platform: str, extensions: Extensions) -> Choice:
-    """The engine asked for; NUTS over everything when that is left open."""
-    chosen = choose_engine(engine, platform=platform, extensions=extensions.chosen)
-    if engine == "auto" and chosen.name == "collapsed":
-        reason = "all unknowns are sampled together; --engine collapsed integrates the rates out instead"
-        return replace(choose_engine("numpyro", platform=platform), reason=reason)
-    return chosen
 
 
 def extended_outcome(
@@ -104,7 +96,10 @@ def extended_outcome(
         progress: Told about the stages "summarise", "score" and "report".
     """
     assessment = assess_convergence(trace, progress=progress)
-    scores = score_training_windows_extended(trace, data, extensions, progress=progress)
+    score = score_training_windows_extended
+    if trace.attrs.get("engine") == "collapsed":
+        score = score_training_windows_collapsed  # by the integrals: nothing depends on draws of the rates
+    scores = score(trace, data, extensions, progress=progress)
     rates = drawn_rates_table(statistics_of(data), assessment)
     progress(ProgressEvent("report", 0, 2, "parts"))
     check = predictive_check(trace, variable="y")
