@@ -106,7 +106,8 @@ def arrays_of(design: Design) -> dict[str, Any]:
     large, times_large = np.full(ENTITIES * WINDOWS, float(SMALL_COUNT)), np.zeros(ENTITIES * WINDOWS)
     n_large = counts.count.size - counts.n_small
     large[:n_large], times_large[:n_large] = counts.count[counts.n_small :], counts.times[counts.n_small :]
-    found = {
+    found: dict[str, Any] = {
+        "centring": design.centring,
         "cells": {"total": design.cells.total, "silent": design.cells.silent},
         "counts": {
             "count": np.concatenate([np.arange(1.0, SMALL_COUNT), large]),
@@ -125,6 +126,9 @@ def with_arrays(design: Design, arrays: dict[str, Any]) -> Design:
     """A design with such arrays in it."""
     parts: dict[str, Any] = {}
     for name, values in arrays.items():
+        if name == "centring":
+            parts[name] = values
+            continue
         fixed = {"n_small": SMALL_COUNT - 1} if name == "counts" else {}
         part: CompressedCounts | Any = getattr(design, name)
         parts[name] = dataclasses.replace(part, **values, **fixed)
