@@ -31,8 +31,13 @@ from modelwright.bayesian.event_rates.observations import (
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.data.events import EventCounts
 
-USUAL_DRIFT, USUAL_PHI = 0.2, 2.0
-"""Rough values of `drift_scale` and `phi` by which it is judged what the data tell of a drift before it is known."""
+SMALL_DRIFT, USUAL_PHI = 0.05, 2.0
+"""Rough values of `drift_scale` and `phi` by which it is judged what the data tell of a drift before it is known.
+
+The scale is a small one: where the data tell little, a posterior that reaches down to zero is a funnel when centred. At
+0.2, 69 of 120 small data sets drawn from the prior had divergent steps; at 0.05, 5 of 40. With 300 entities, 600 draws
+of the scale were worth 868 at 0.2, 328 at 0.05, and 72 without any centring.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +247,7 @@ def _centring(drift: DriftLevels, cells: Cells) -> np.ndarray:
     mean = (cells.total.sum() + 0.5) / (cells.windows @ cells.exposure) * cells.exposure
     worth = cells.windows * mean / (1.0 + mean / USUAL_PHI)
     of_level = np.bincount(drift.level[cells.representative], worth, minlength=len(drift.labels))
-    information = USUAL_DRIFT**2 * (drift.basis**2).T @ of_level
+    information = SMALL_DRIFT**2 * (drift.basis**2).T @ of_level
     return information / (1.0 + information)
 
 
