@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -177,6 +178,31 @@ def test_batches_and_labels_are_kept_as_given(tmp_path: Path) -> None:
     assert load_counts(tmp_path / "wide.csv", cells="who", batch="d").fingerprint() == table.fingerprint()
 
 
+def test_dense_files_and_long_tables_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelwright.data.counts.h5ad._BLOCK", 6)  # two cells at a time
+    assert load_counts(_h5ad(tmp_path, VALUES)).fingerprint() == counted().fingerprint()
+    monkeypatch.setattr("modelwright.data.counts.tables._BLOCK", 24)
+    assert load_counts(_table(tmp_path, ".csv")).fingerprint() == counted().fingerprint()
+
+
+def test_files_of_older_versions_of_anndata(tmp_path: Path) -> None:
+    path = _h5ad(tmp_path, sp.csr_matrix(VALUES))
+    with h5py.File(path, "a") as file:  # 0.7: words of categorical columns apart from their codes
+        obs = file["obs"]
+        codes, words = obs["batch/codes"][:], obs["batch/categories"][:]
+        del obs["batch"]
+        obs.attrs["encoding-version"] = "0.1.0"
+        obs["batch"], obs["__categories/batch"] = codes, words
+        obs["batch"].attrs["categories"] = obs["__categories/batch"].ref
+    assert load_counts(path, batch="batch").fingerprint() == counted(batch=BATCH).fingerprint()
+    with h5py.File(path, "w") as file:  # 0.6: tables as compound arrays
+        names = {"obs": CELLS, "var": GENES}
+        for part, values in names.items():
+            file[part] = np.array([(name.encode(),) for name in values], dtype=[("index", "S8")])
+        file["X"] = VALUES.astype(np.float32)
+    assert load_counts(path).fingerprint() == counted().fingerprint()
+
+
 def test_raw_is_a_matrix_of_its_own(tmp_path: Path) -> None:
     whole = adata()
     part = _part(whole, ["LYZ"]).copy()
@@ -215,6 +241,10 @@ def test_what_is_left_out_is_counted_in_the_order_it_is_left_out() -> None:
     assert (counts.cells, counts.genes) == (("cell 2", "cell 3", "cell 5"), ("gene 1", "gene 2"))
     counts = load_counts(values, on_empty="leave_out")
     assert counts.left_out == (LeftOut("cells", "without any count", 1), LeftOut("genes", "without any count", 2))
+    assert (counts.cells, counts.genes) == (
+        ("cell 1", "cell 2", "cell 3", "cell 5"), ("gene 1", "gene 2", "gene 3"),
+    )  # fmt: skip
+    assert counts.matrix.toarray().tolist() == values[[0, 1, 2, 4], :3].tolist()
     assert load_counts(values, on_empty="keep").shape == values.shape
     assert counts.describe()["left_out"][1] == {"what": "genes", "reason": "without any count", "number": 2}
 
@@ -275,11 +305,12 @@ def test_a_fingerprint_sees_every_part_and_no_width() -> None:
 
 
 def test_parts_by_names_places_and_marks() -> None:
-    counts = counted(batch=BATCH)
+    counts = counted(batch=BATCH, label=[5, 6, 7, 8])
     part = counts.subset(cells=["AAGT", "AAAC"], genes=np.array([False, True, True]))
     assert part.matrix.toarray().tolist() == VALUES[[3, 0]][:, 1:].tolist()
     assert part.batch is not None
-    assert part.batch.tolist() == ["d2", "d1"]
+    assert part.label is not None
+    assert (part.batch.tolist(), part.label.tolist()) == (["d2", "d1"], [8, 5])
     assert part.fingerprint() == counts.subset(cells=[3, 0]).subset(genes=["LYZ", "MS4A1"]).fingerprint()
     assert part.source["steps"] == ["2 of 4 cells: chosen", "2 of 3 genes: chosen"]
     for wrong, sentence in (

@@ -32,6 +32,6 @@ def fingerprint_of(
     for name, column in columns.items():
         if column is None:
             continue
-        # Whole numbers, numbers and texts that look alike are told apart.
-        digest.update(json.dumps([name, column.dtype.kind, column.tolist()], ensure_ascii=False).encode())
+        # As JSON, whole numbers, numbers, truth values and texts that look alike are told apart.
+        digest.update(json.dumps([name, column.tolist()], ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
