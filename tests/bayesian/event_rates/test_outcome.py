@@ -176,6 +176,16 @@ def test_unreliable_scores_make_a_finding(k_hat: list[float], grade: Grade) -> N
         assert finding.advice
 
 
+def test_of_one_draw_no_k_hat_is_told() -> None:
+    scores = scores_of([1, 2], ["a", "b"]).assign(k_hat=0.0)
+    scores.attrs["draws"] = 1
+    finding = k_hat_finding(scores)
+    assert (finding.value, finding.grade) == (None, Grade.PROBLEM)
+    assert finding.sentence == "leave-one-out scores rest on a single draw, of which no k-hat can be told"
+    assert "0.00" not in finding.sentence
+    assert "at least 21" in finding.advice
+
+
 def test_a_k_hat_that_could_not_be_fitted_is_told_without_a_number() -> None:
     table = pd.DataFrame({"entity": "a", "window": "w", "k_hat": [0.1] * 50 + [np.inf]})
     table.attrs["draws"] = 400
