@@ -4,11 +4,16 @@ import mpmath
 import numpy as np
 import pytest
 
+from modelwright.bayesian.event_rates.anomaly import score_training_windows
+from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.count_mixture import Prediction
 from modelwright.bayesian.event_rates.density import log1p_rise
+from modelwright.bayesian.event_rates.fit import fit_event_rates
 from modelwright.bayesian.event_rates.leave_one_out import EntityWindows, leave_one_out
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows, log_marginal
 from modelwright.bayesian.event_rates.score_table import ScoreColumns
+from modelwright.bayesian.event_rates.statistics import EXPOSURES, statistics_of
+from modelwright.core.errors import DataError
 from modelwright.data.events import EventCounts
 
 EXPOSURE = np.array([1e-9, 1.0, 1e9])
@@ -49,3 +54,19 @@ def test_an_interval_beyond_whole_numbers_ends_at_the_largest_of_them() -> None:
     columns.fill(where, where, Prediction(one, 0 * one, one, 1e25 * one, one, one), one, None)
     table = columns.table(EventCounts.from_arrays(entity=["a"], count=[1]), np.array([True]), 0.9)
     assert 9.2e18 < table["upper"][0] < 2**63
+
+
+@pytest.mark.parametrize("far", [(1e-9, 1e9), EXPOSURES], ids=str)
+def test_windows_of_far_exposures_are_scored(far: tuple[float, float]) -> None:
+    data = EventCounts.from_arrays(entity=["a", "a", "b", "b"], count=[3, 5, 2, 4], exposure=far * 2)
+    trace = fit_event_rates(data, ModelConfig(n_samples=50, n_chains=2), engine="collapsed", prior_draws=10)
+    scores = score_training_windows(trace, data)
+    assert np.isfinite(scores[["expected", "score"]].to_numpy()).all()
+    assert (scores["lower"] <= scores["upper"]).all()
+
+
+@pytest.mark.parametrize("wrong", [1e-320, 1e300])
+def test_exposures_beyond_arithmetic_are_refused(wrong: float) -> None:
+    data = EventCounts.from_arrays(entity=["a", "b"], count=[3, 5], exposure=[1.0, wrong])
+    with pytest.raises(DataError, match="exposure: an exposure at position 1 that no rate can be told from; expected"):
+        statistics_of(data)
