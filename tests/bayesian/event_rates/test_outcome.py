@@ -70,6 +70,8 @@ def test_metrics_agree_with_the_tables(fitted) -> None:
     outcome, data, _ = fitted
     scores, rates = outcome.tables["scores"], outcome.tables["rates"]
     assert outcome.metrics["elpd_loo_integrated"] == pytest.approx(-scores["score"].sum(), rel=1e-12)
+    # who drew the collapsed density is told beside the engine: it may have been NUTS
+    assert outcome.metrics["method"] == outcome.trace.posterior.attrs["method"] == "independence_metropolis"
     assert outcome.metrics["pr_auc"] == outcome.metrics["pr_auc_brute_force"] == 1.0
     assert scores["score"].idxmax() == ATTACK
     theta = outcome.trace.posterior["theta"]
