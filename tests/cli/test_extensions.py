@@ -87,6 +87,7 @@ def test_a_model_with_volumes_scores_counts_and_volumes(here: Path, capsys: pyte
         ),
         (["--extension", "covariates", "--covariates", "town"], 3, "town"),
         (["--extension", "drift", "--rates", "summary"], 2, "rates: extended models keep draws of the rates"),
+        (["--calendar", "weekend"], 2, "calendar: given, and no extension is chosen that would use it; add --ext"),
         (["--drift", "day_of_week"], 2, "and no extension is chosen that would use it; add --extension drift"),
     ],
 )  # fmt: skip

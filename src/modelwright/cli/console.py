@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from modelwright.core.files import json_text
+from modelwright.core.number_text import number_text
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Table
 from modelwright.core.verdict import Grade, Verdict
@@ -53,28 +54,6 @@ def show_verdict(verdict: Verdict) -> None:
             click.echo(printable(f"  - {finding.label}: {finding.advice}"))
 
 
-def figure(value: Any) -> str:
-    """A cell as a person reads it: four significant digits, thousands with commas, nothing for None.
-
-    Example:
-        >>> figure(1234567), figure(0.000123456), figure(None), figure("x"), figure(3.0)
-        ('1,234,567', '0.0001235', '', 'x', '3')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return "nan"
-        if abs(value) >= 1000 and math.isfinite(value):
-            return f"{value:,.0f}"
-        return f"{value:.4g}"
-    return str(value)
-
-
 def show_table(table: Table) -> None:
     """A table on stdout, as wide as the terminal or as its content when piped."""
     from rich.console import Console
@@ -90,7 +69,7 @@ def show_table(table: Table) -> None:
         )
         drawn.add_column(printable(column), justify="right" if numbers and table.rows else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(printable(figure(cell)) for cell in row))
+        drawn.add_row(*(printable(number_text(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 200
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     console.print(drawn)
@@ -173,10 +152,11 @@ class _Progress:
         if event.total:
             share = min(1.0, event.done / event.total)
             filled = round(share * 24)
-            parts.append(f"[{'#' * filled}{'.' * (24 - filled)}] {figure(int(event.done))}/{figure(int(event.total))}")
+            done, total = number_text(int(event.done)), number_text(int(event.total))
+            parts.append(f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}")
             parts.append(event.unit)
         elif event.done:
-            parts.append(f"{figure(int(event.done))} {event.unit}".rstrip())
+            parts.append(f"{number_text(int(event.done))} {event.unit}".rstrip())
         parts.extend(_remarks(event.info.items()))
         parts.append(f"{seconds:.1f} s")
         return "  ".join(part for part in parts if part)
@@ -184,4 +164,4 @@ class _Progress:
 
 def _remarks(info: Iterable[tuple[str, float | int | str]]) -> Iterator[str]:
     for name, value in info:
-        yield f"{name.replace('_', ' ')} {figure(value)}"
+        yield f"{name.replace('_', ' ')} {number_text(value)}"

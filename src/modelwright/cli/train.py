@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelwright.cli.console import figure, progress_on_stderr, show_json, show_table, show_verdict
+from modelwright.cli.console import progress_on_stderr, show_json, show_table, show_verdict
 from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
 from modelwright.core.errors import UntrustedError
 from modelwright.core.interrupts import interrupts_at_progress
+from modelwright.core.number_text import number_text
 from modelwright.core.sections import Table, table_from_document
 from modelwright.core.verdict import Grade, Verdict
 
@@ -99,7 +100,7 @@ def show_result(model_id: str, result: dict[str, Any], *, as_json: bool) -> None
     if as_json:
         show_json(result)
         return
-    metrics = tuple((name, figure(value)) for name, value in result["metrics"].items() if value is not None)
+    metrics = tuple((name, number_text(value)) for name, value in result["metrics"].items() if value is not None)
     show_table(Table(f"Run {result['run_id']} of {model_id}", ("figure", "value"), metrics))
     for document in result.get("headlines", []):
         click.echo()

@@ -69,6 +69,7 @@ def sample_collapsed(
         engine_version=__version__,
         sampling_seconds=time.perf_counter() - began,
         at_once=settings.at_once,
+        of_nuts=found.method == "nuts",
         coords={names.ENTITY: np.asarray(statistics.entities, dtype=str)},
         dims={names.THETA: [names.ENTITY]},
     )

@@ -226,7 +226,8 @@ def _known() -> str:
 
 def _number_text(value: float) -> str:
     """The shortest text that reads back as the same number."""
-    return str(int(value)) if value.is_integer() and abs(value) < 1e6 else repr(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _log_student(xp: Any, _: Any, log_x: Any, df: float, scale: float) -> Any:

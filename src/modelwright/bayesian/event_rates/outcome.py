@@ -18,7 +18,7 @@ from modelwright.bayesian.event_rates.anomaly import ranking_score, score_traini
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
 from modelwright.bayesian.event_rates.names import hyperparameters
-from modelwright.bayesian.event_rates.pareto_smoothing import k_hat_limit
+from modelwright.bayesian.event_rates.pareto_smoothing import FEWEST_DRAWS, k_hat_limit
 from modelwright.bayesian.event_rates.posterior_draws import statistics_in
 from modelwright.bayesian.event_rates.prior_predictive import (
     PriorPredictive,
@@ -98,6 +98,17 @@ def k_hat_finding(scores: pd.DataFrame) -> Finding:
     limit = k_hat_limit(scores.attrs["draws"])
     largest = float(scores["k_hat"].max())
     above = int((scores["k_hat"] > limit).sum())
+    if scores.attrs["draws"] < FEWEST_DRAWS:
+        few = "a single draw" if scores.attrs["draws"] == 1 else f"{scores.attrs['draws']} draws"
+        return Finding(
+            "k_hat_max",
+            "largest k-hat of the leave-one-out scores",
+            None,
+            Grade.PROBLEM,
+            f"needs at least {FEWEST_DRAWS} draws",
+            f"leave-one-out scores rest on {few}, of which no k-hat can be told",
+            f"Take more draws: at least {FEWEST_DRAWS} in all, better 400.",
+        )
     words = f"good up to {limit:.2f}, problem when more than {PROBLEM_SHARE:.0%} of the windows lie above"
     label = "largest k-hat of the leave-one-out scores"
     if not above:
@@ -172,5 +183,6 @@ def _metrics(
         for kind, entry in evaluation.get("by_kind", {}).items():
             found[f"pr_auc_{kind}"] = entry["pr_auc"]
     found["engine"] = trace.attrs.get("engine")
+    found["method"] = trace.posterior.attrs.get("method")
     found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
     return found

@@ -67,6 +67,7 @@ def add_predictive_groups(
     groups["observed_data"] = xr.Dataset({names.Y: (names.OBS, sample.observations.y)}, coords={names.OBS: sample.row})
     for group in groups.values():
         group.attrs["complete"] = int(sample.complete)
+        group.attrs["windows_in_all"] = data.n_obs
     constant = _constant_data(data, statistics, sample, position)
     if "constant_data" in trace.groups():
         del trace.constant_data

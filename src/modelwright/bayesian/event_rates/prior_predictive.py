@@ -17,6 +17,7 @@ from modelwright.bayesian.event_rates.count_draws import draw_prior, predict_cou
 from modelwright.bayesian.event_rates.observations import Observations
 from modelwright.bayesian.event_rates.prior_advice import prior_advice, rough_hyperparameters
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.number_text import number_text
 from modelwright.core.sections import Section, Table
 from modelwright.core.seeds import named_generator
 from modelwright.data.events import EventCounts
@@ -202,10 +203,8 @@ def shown(value: float, quantity: PriorQuantity) -> str:
         ('12.5 %', '1,234')
     """
     if quantity.name.startswith("share"):
-        return f"{100.0 * value:.3g} %"
-    if value >= 1e7:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if value >= 100.0 or value == round(value) else f"{value:.3g}"
+        return f"{number_text(100.0 * value, digits=3)} %"
+    return number_text(value, digits=3)
 
 
 def prior_predictive_lines(summary: PriorPredictive) -> tuple[str, ...]:

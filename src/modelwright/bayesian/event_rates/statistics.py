@@ -17,6 +17,9 @@ from modelwright.bayesian.event_rates.rate_integrals import Windows
 from modelwright.core.errors import DataError
 from modelwright.data.events import EventCounts
 
+EXPOSURES = (1e-30, 1e30)
+"""Within these products of rates and exposures are doubles, whatever the rate."""
+
 _LARGEST_HISTOGRAM = 10_000_000
 """Counts up to here are tallied by position; larger ones by sorting."""
 
@@ -76,12 +79,16 @@ class SufficientStatistics:
 def statistics_of(data: EventCounts) -> SufficientStatistics:
     """The sufficient statistics of some windows.
 
+    Raises:
+        DataError: an exposure outside of `EXPOSURES`.
+
     Example:
         >>> data = EventCounts.from_arrays(entity=["a", "a", "b"], count=[3, 0, 2], exposure=[1.0, 1.0, 0.5])
         >>> found = statistics_of(data)
         >>> found.windows.tolist(), found.total.tolist(), found.count.tolist()
         ([2.0, 1.0], [3.0, 2.0], [2.0, 3.0])
     """
+    _refuse_extreme_exposures(np.asarray(data.exposure))
     n = data.n_entities
     if (data.exposure == data.exposure[0]).all():
         entity = np.arange(n, dtype=np.int64)
@@ -101,6 +108,20 @@ def statistics_of(data: EventCounts) -> SufficientStatistics:
         count=count,
         times=times,
     )
+
+
+def _refuse_extreme_exposures(exposure: np.ndarray) -> None:
+    low, high = EXPOSURES
+    wrong = (exposure < low) | (exposure > high)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"an exposure at position {row} that no rate can be told from",
+            field="exposure",
+            expected=f"numbers from {low:g} to {high:g}",
+            got=float(exposure[row]),
+            todo="write exposures in another unit",
+        )
 
 
 def merged(first: SufficientStatistics, second: SufficientStatistics) -> SufficientStatistics:

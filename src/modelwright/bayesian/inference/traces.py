@@ -98,6 +98,7 @@ def assemble_trace(
     at_once: int = 1,
     coords: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
+    of_nuts: bool = True,
 ) -> az.InferenceData:
     """The trace of one sampling.
 
@@ -112,6 +113,7 @@ def assemble_trace(
         at_once: Chains that ran at the same time.
         coords: Labels of dimensions.
         dims: name -> dimensions after chain and draw.
+        of_nuts: Whether the No-U-Turn sampler drew it, so that its tuning is a fact about these draws.
 
     Returns:
         Groups `posterior` and `sample_stats`; the attributes of both say engine, version, seconds, settings.
@@ -121,14 +123,17 @@ def assemble_trace(
         "engine_version": engine_version,
         "platform": platform,
         "sampling_seconds": float(sampling_seconds),
-        "tuning_steps": settings.tune,
         "draws": settings.draws,
         "chains": settings.chains,
         "chains_at_once": at_once,
-        "target_accept": settings.target_accept,
-        "max_tree_depth": settings.max_tree_depth,
         "seed": settings.seed,
     }
+    if of_nuts:
+        attrs |= {
+            "tuning_steps": settings.tune,
+            "target_accept": settings.target_accept,
+            "max_tree_depth": settings.max_tree_depth,
+        }
     kinds = STATISTICS | OF_PROPOSALS
     typed = {name: np.asarray(statistics[name]).astype(kind) for name, kind in kinds.items() if name in statistics}
     return az.InferenceData(

@@ -83,6 +83,7 @@ def sample_collapsed_extended(
         engine_version=__version__,
         sampling_seconds=time.perf_counter() - began,
         at_once=settings.at_once,
+        of_nuts=found.method == "nuts",
         coords=coords,
         dims={THETA: [ENTITY]} if dims is None else dims,
     )

@@ -154,5 +154,6 @@ def _metrics(
         found["attacks"] = evaluation["positives"]
         found["pr_auc"] = evaluation["pr_auc"]
     found["engine"] = trace.attrs.get("engine")
+    found["method"] = trace.posterior.attrs.get("method")
     found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
     return found

@@ -195,12 +195,18 @@ def chosen_extensions(data: EventCounts, options: dict[str, Any]) -> Extensions 
     """
     given = {name: options.pop(name) for name in _OF_EXTENSIONS if name in options}
     chosen = given.pop("extension", None)
-    columns = tuple(data.covariates) + separate(given.pop("calendar", ""))
     if chosen is not None:
+        columns = tuple(data.covariates) + separate(given.pop("calendar", ""))
         return Extensions.create(chosen=chosen, covariates=columns, **given)
-    unused = [*(["covariates"] if columns else []), *(["volume"] if data.volume is not None else []), *given]
+    unused = [*(["covariates"] if data.covariates else []), *(["volume"] if data.volume is not None else []), *given]
     if unused:
-        needed = {"covariates": "covariates", "volume": "volumes", "drift": "drift", "drift_prior_sd": "drift"}
+        needed = {
+            "covariates": "covariates",
+            "calendar": "covariates",
+            "volume": "volumes",
+            "drift": "drift",
+            "drift_prior_sd": "drift",
+        }
         raise ConfigurationError(
             "given, and no extension is chosen that would use it",
             field=unused[0],
