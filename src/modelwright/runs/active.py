@@ -97,7 +97,7 @@ class ActiveRun:
         self._keep(self.paths.report_name("html"), lambda path: write_text(path, page))
 
     def write_trace(self, trace: Any) -> Path:
-        """Write the posterior (an ArviZ `InferenceData`) as NetCDF."""
+        """Write the posterior (see `TrainingOutcome.trace`) as NetCDF."""
         return self._keep(self.paths.trace_name, lambda path: trace_file.write_trace(path, trace))
 
     def write_table(self, name: str, frame: Any) -> Path:

@@ -11,12 +11,15 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelwright.core.errors import DataError, StorageError
 from modelwright.core.files import json_text, write_through
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.inference.trace_groups import TraceGroups
 
 COMPRESSION_LEVEL = 1
 """zlib's level: on shuffled draws and counts the higher ones took up to twice the seconds for one percent of size."""
@@ -47,7 +50,12 @@ def write_trace(path: Path, trace: Any) -> Path:
 
 
 def read_trace(path: Path, groups: Collection[str] | None = None) -> Any:
-    """Read a trace into memory as an ArviZ `InferenceData`.
+    """Read a trace into memory as an ArviZ `InferenceData`; the arguments are those of `read_groups`."""
+    return read_groups(path, groups).to_inference_data()
+
+
+def read_groups(path: Path, groups: Collection[str] | None = None) -> "TraceGroups":
+    """Read a trace into memory, without the seconds that importing ArviZ takes.
 
     Args:
         path: The file.
@@ -59,7 +67,7 @@ def read_trace(path: Path, groups: Collection[str] | None = None) -> Any:
     import h5netcdf
     import xarray
 
-    from modelwright.bayesian.quiet_arviz import az
+    from modelwright.bayesian.inference.trace_groups import TraceGroups
 
     try:
         with h5netcdf.File(path, mode="r") as stored:
@@ -67,7 +75,7 @@ def read_trace(path: Path, groups: Collection[str] | None = None) -> Any:
         wanted = [name for name in names if groups is None or name in groups]
         read: dict[str, Any] = {name: xarray.load_dataset(path, group=name, engine="h5netcdf") for name in wanted}
         attributes = xarray.load_dataset(path, engine="h5netcdf").attrs
-        return az.InferenceData(attrs=attributes, **read)
+        return TraceGroups(read, attributes)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise StorageError(f"cannot read the trace {path}: {error}", todo="train again") from error
 

@@ -15,15 +15,15 @@ from modelwright.bayesian.event_rates.predictive_sample import PredictiveSample,
 from modelwright.bayesian.event_rates.rate_posteriors import draw_rates
 from modelwright.bayesian.event_rates.statistics import AlikeEntities, SufficientStatistics, alike_entities
 from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, predictive_group, thinned, thinning_step
+from modelwright.bayesian.inference.trace_groups import TraceGroups
 from modelwright.bayesian.inference.traces import draws_dataset
-from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.seeds import named_generator
 from modelwright.data.events import EventCounts
 
 
 def add_predictive_groups(
-    trace: az.InferenceData,
+    trace: TraceGroups,
     data: EventCounts,
     statistics: SufficientStatistics,
     config: ModelConfig,
@@ -68,9 +68,7 @@ def add_predictive_groups(
     for group in groups.values():
         group.attrs["complete"] = int(sample.complete)
     constant = _constant_data(data, statistics, sample, position)
-    if "constant_data" in trace.groups():
-        del trace.constant_data
-    trace.add_groups({**groups, "constant_data": constant})
+    trace.put({**groups, "constant_data": constant})
     progress(ProgressEvent("predict", 3, 3, "groups"))
 
 
