@@ -8,6 +8,7 @@ from modelwright.cli.console import figure, progress_on_stderr, show_json, show_
 from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
 from modelwright.core.errors import UntrustedError
 from modelwright.core.interrupts import interrupts_at_progress
+from modelwright.core.progress import ProgressEvent
 from modelwright.core.sections import Table, table_from_document
 from modelwright.core.verdict import Grade, Verdict
 
@@ -57,11 +58,13 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     forms = [*metadata.data_params, *metadata.train_params]
 
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
-        model = catalog().load_model_instance(model_id)
-        options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
-        data_options = model.check_data_options(given(metadata.data_params, values))
-        model.plan_training(**options)  # a wrong option is refused before the data are read
         with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
+            progress(ProgressEvent("start", 0, 1, "model"))
+            model = catalog().load_model_instance(model_id)
+            options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
+            data_options = model.check_data_options(given(metadata.data_params, values))
+            model.plan_training(**options)  # a wrong option is refused before the data are read
+            progress(ProgressEvent("start", 1, 1, "model"))
             data = model.load_data(**data_options, progress=progress)
             result = model.train(data, **options, data_options=data_options, progress=progress)
         show_result(model_id, result, as_json=as_json)

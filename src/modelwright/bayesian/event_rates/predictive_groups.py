@@ -46,7 +46,10 @@ def add_predictive_groups(
     progress(ProgressEvent("predict", 0, 3, "groups"))
     sample = predictive_sample(data)
     sampled = [data.entities[index] for index in sample.entity]
-    position = np.array([statistics.position[label] for label in sampled])
+    if statistics.entities == data.entities:
+        position = sample.entity
+    else:
+        position = np.array([statistics.position[label] for label in sampled])
     coords = {names.ENTITY: np.asarray(sampled, dtype=str), names.OBS: sample.row}
     groups = _prior_groups(sample, config, coords, prior_draws)
     progress(ProgressEvent("predict", 1, 3, "groups"))
@@ -67,7 +70,8 @@ def add_predictive_groups(
     groups["observed_data"] = xr.Dataset({names.Y: (names.OBS, sample.observations.y)}, coords={names.OBS: sample.row})
     for group in groups.values():
         group.attrs["complete"] = int(sample.complete)
-    constant = _constant_data(data, statistics, sample, position)
+    stored = trace.constant_data if "constant_data" in trace else statistics_variables(statistics)
+    constant = _constant_data(stored, data, sample, position)
     trace.put({**groups, "constant_data": constant})
     progress(ProgressEvent("predict", 3, 3, "groups"))
 
@@ -124,7 +128,7 @@ def _step(posterior: xr.Dataset, per_draw: int, *, budget: int) -> int:
 
 
 def _constant_data(
-    data: EventCounts, statistics: SufficientStatistics, sample: PredictiveSample, position: np.ndarray
+    statistics: xr.Dataset, data: EventCounts, sample: PredictiveSample, position: np.ndarray
 ) -> xr.Dataset:
     constant: dict[str, Any] = {
         names.ENTITY_IDX: (names.OBS, position[sample.observations.entity_idx]),
@@ -136,5 +140,4 @@ def _constant_data(
             np.asarray(data.window_start)[sample.row].astype("datetime64[ns]").astype(np.int64),
             {"meaning": "nanoseconds since 1970-01-01 UTC"},
         )
-    stored = statistics_variables(statistics)
-    return stored.assign(constant).assign_coords({names.OBS: sample.row})
+    return statistics.assign(constant).assign_coords({names.OBS: sample.row})

@@ -51,7 +51,7 @@ def train_event_rates(
     prior = announce(data, config, f"engine: {chosen.name} ({chosen.reason})", progress)
     statistics = statistics_of(data)
     trace = fit_groups(data, statistics, config, engine=engine, rates=rates, platform=platform, progress=progress)
-    outcome = event_rates_outcome(trace, data, config, prior=prior, progress=progress)
+    outcome = event_rates_outcome(trace, data, config, statistics=statistics, prior=prior, progress=progress)
     tables, documents = remember(data)
     return replace(outcome, tables={**outcome.tables, **tables}, documents={**outcome.documents, **documents})
 
