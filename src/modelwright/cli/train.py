@@ -1,5 +1,6 @@
 """`modelwright train MODEL`: data in, a run with a verdict out."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,12 +59,13 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     forms = [*metadata.data_params, *metadata.train_params]
 
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
-        with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
-            progress(ProgressEvent("start", 0, 1, "model"))
-            model = catalog().load_model_instance(model_id)
-            options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
-            data_options = model.check_data_options(given(metadata.data_params, values))
-            model.plan_training(**options)  # a wrong option is refused before the data are read
+        begun = {"start": time.monotonic()}
+        model = catalog().load_model_instance(model_id)
+        options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
+        data_options = model.check_data_options(given(metadata.data_params, values))
+        model.plan_training(**options)  # a wrong option is refused before the data are read
+        shown_at = progress_on_stderr(quiet=quiet or as_json, begun=begun)
+        with shown_at as shown, interrupts_at_progress(shown) as progress:
             progress(ProgressEvent("start", 1, 1, "model"))
             data = model.load_data(**data_options, progress=progress)
             result = model.train(data, **options, data_options=data_options, progress=progress)
