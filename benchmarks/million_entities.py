@@ -137,7 +137,7 @@ def million(folder: Path, args: argparse.Namespace) -> bool:
     for stage, seconds in best.stages:
         print(f"| {stage} | {seconds:.1f} |")
     rest = best.seconds - sum(seconds for _, seconds in best.stages)
-    print(f"| all else: starting, data to statistics, writing and closing the run | {rest:.1f} |")
+    print(f"| all else: Python itself, data to statistics, opening and closing the run | {rest:.1f} |")
     print(f"| **all** | **{best.seconds:.1f}** |")
     fits = best.seconds <= LIMIT_SECONDS and best.gib <= LIMIT_GIB
     print(f"\nlimits: {LIMIT_SECONDS:.0f} s, {LIMIT_GIB:.0f} GiB: {'kept' if fits else 'NOT KEPT'}")

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,13 +95,14 @@ def _plain(cell: Any) -> str | int | float | bool | None:
 
 
 @contextmanager
-def progress_on_stderr(*, quiet: bool = False) -> Iterator[ProgressCallback]:
+def progress_on_stderr(*, quiet: bool = False, begun: Mapping[str, float] | None = None) -> Iterator[ProgressCallback]:
     """A callback that draws one progress line on a terminal, and one line per finished stage elsewhere.
 
     Args:
         quiet: Show nothing at all.
+        begun: Stages that began before anybody was told of them, and when, by `time.monotonic`.
     """
-    shown = _Progress(on_terminal=sys.stderr.isatty(), quiet=quiet)
+    shown = _Progress(on_terminal=sys.stderr.isatty(), quiet=quiet, begun=begun or {})
     try:
         yield shown
     finally:
@@ -114,11 +115,11 @@ class _Progress:
     Chains are not in step, so stages may overlap; a stage has finished when all of its units are done.
     """
 
-    def __init__(self, *, on_terminal: bool, quiet: bool) -> None:
+    def __init__(self, *, on_terminal: bool, quiet: bool, begun: Mapping[str, float]) -> None:
         self._terminal = on_terminal
         self._quiet = quiet
         self._open: dict[str, ProgressEvent] = {}
-        self._started: dict[str, float] = {}
+        self._started = dict(begun)
         self._drawn = -math.inf
 
     def __call__(self, event: ProgressEvent) -> None:

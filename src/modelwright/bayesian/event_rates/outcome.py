@@ -26,7 +26,7 @@ from modelwright.bayesian.event_rates.prior_predictive import (
     prior_predictive_summary,
 )
 from modelwright.bayesian.event_rates.rates_table import rates_table
-from modelwright.bayesian.event_rates.statistics import statistics_of
+from modelwright.bayesian.event_rates.statistics import SufficientStatistics, statistics_of
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.sections import Cell, Picture, TrainingOutcome
 from modelwright.core.verdict import Finding, Grade, Verdict
@@ -41,6 +41,7 @@ def event_rates_outcome(
     data: EventCounts,
     config: ModelConfig,
     *,
+    statistics: SufficientStatistics | None = None,
     prior: PriorPredictive | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> TrainingOutcome:
@@ -50,6 +51,7 @@ def event_rates_outcome(
         trace: What `fit_event_rates` returned.
         data: What it was trained on.
         config: How.
+        statistics: Those of `data`, from one who has just trained on them; otherwise they are compared to the trace's.
         prior: What was expected before; drawn again when left out.
         progress: Told about the stages "summarise", "score" and "report".
 
@@ -59,8 +61,8 @@ def event_rates_outcome(
         known attacks, "evaluation", and the model graph as a diagram.
     """
     assessment = assess_convergence(trace, progress=progress)
-    scores = score_training_windows(trace, data, progress=progress)
-    statistics = statistics_in(trace) or statistics_of(data)
+    scores = score_training_windows(trace, data, statistics=statistics, progress=progress)
+    statistics = statistics or statistics_in(trace) or statistics_of(data)
     rates = rates_table(trace, statistics, assessment)
     progress(ProgressEvent("report", 0, 2, "parts"))
     check = predictive_check(trace)

@@ -61,6 +61,11 @@ class SufficientStatistics:
         """Label -> position of every entity."""
         return {label: index for index, label in enumerate(self.entities)}
 
+    @cached_property
+    def alike(self) -> "AlikeEntities":
+        """The entities with equal statistics; see `alike_entities`."""
+        return _gathered(self)
+
     def compressed(self) -> CompressedCounts:
         """The same in the form that the samplers' likelihood takes."""
         return CompressedCounts(
@@ -243,7 +248,7 @@ class AlikeEntities:
 
 
 def alike_entities(statistics: SufficientStatistics) -> AlikeEntities:
-    """Gather the entities whose exposures, sums and numbers of windows are the same.
+    """Gather the entities whose exposures, sums and numbers of windows are the same; once for the same statistics.
 
     Example:
         >>> counts = EventCounts.from_arrays(entity=["a", "a", "b", "b", "c", "c"], count=[1, 2, 3, 0, 4, 4])
@@ -251,6 +256,10 @@ def alike_entities(statistics: SufficientStatistics) -> AlikeEntities:
         >>> found.profiles[0].windows.total[:, 0].tolist(), found.profiles[0].times.tolist(), found.row.tolist()
         ([3.0, 8.0], [2, 1], [0, 0, 1])
     """
+    return statistics.alike
+
+
+def _gathered(statistics: SufficientStatistics) -> AlikeEntities:
     n = statistics.n_entities
     first = np.searchsorted(statistics.entity, np.arange(n + 1))
     levels = np.diff(first)

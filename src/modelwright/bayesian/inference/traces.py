@@ -1,17 +1,20 @@
 """One form of trace for all engines: the same groups, statistics, coordinates and attributes.
 
-An engine hands over plain numpy arrays; this file makes the ArviZ `InferenceData` from them, so that whoever reads a
-trace need not know which engine drew it.
+An engine hands over plain numpy arrays; this file makes the groups of a trace from them, so that whoever reads a trace
+need not know which engine drew it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.bayesian.quiet_arviz import az
+from modelwright.bayesian.inference.trace_groups import TraceGroups
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 CHAIN = "chain"
 DRAW = "draw"
@@ -90,6 +93,16 @@ def assemble_trace(
     posterior: Mapping[str, np.ndarray],
     statistics: Mapping[str, np.ndarray],
     settings: NutsSettings,
+    **facts: Any,
+) -> "az.InferenceData":
+    """The trace of one sampling as an `InferenceData`; the arguments are those of `assemble_groups`."""
+    return assemble_groups(posterior, statistics, settings, **facts).to_inference_data()
+
+
+def assemble_groups(
+    posterior: Mapping[str, np.ndarray],
+    statistics: Mapping[str, np.ndarray],
+    settings: NutsSettings,
     *,
     engine: str,
     engine_version: str,
@@ -99,7 +112,7 @@ def assemble_trace(
     coords: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     of_nuts: bool = True,
-) -> az.InferenceData:
+) -> TraceGroups:
     """The trace of one sampling.
 
     Args:
@@ -136,7 +149,9 @@ def assemble_trace(
         }
     kinds = STATISTICS | OF_PROPOSALS
     typed = {name: np.asarray(statistics[name]).astype(kind) for name, kind in kinds.items() if name in statistics}
-    return az.InferenceData(
-        posterior=draws_dataset(posterior, coords=coords, dims=dims, attrs=attrs),
-        sample_stats=draws_dataset(typed, attrs=attrs),
+    return TraceGroups(
+        {
+            "posterior": draws_dataset(posterior, coords=coords, dims=dims, attrs=attrs),
+            "sample_stats": draws_dataset(typed, attrs=attrs),
+        }
     )

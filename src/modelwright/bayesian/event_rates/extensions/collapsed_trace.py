@@ -8,7 +8,7 @@ the trace.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,10 +25,12 @@ from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.names import ENTITY, THETA
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import assemble_trace
-from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.seeds import named_generator
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 
 def sample_collapsed_extended(
@@ -42,7 +44,7 @@ def sample_collapsed_extended(
     method: str = "auto",
     progress: ProgressCallback = ignore_progress,
     cores: int | None = None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     """Sample the posterior of an extended model with the rates integrated out.
 
     Args:

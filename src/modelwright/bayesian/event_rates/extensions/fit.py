@@ -1,7 +1,7 @@
 """Training an extended event-rate model: from counts to a trace with everything that checks and scores need."""
 
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -24,11 +24,13 @@ from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, predictive
 from modelwright.bayesian.inference.requirements import require_engine, require_platform
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import draws_dataset
-from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import named_generator, named_seed
 from modelwright.data.events import EventCounts
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 PREDICTIVE_DRAWS = 1000
 PRIOR_DRAWS = 500
@@ -48,7 +50,7 @@ def fit_extended(
     predictive_draws: int = PREDICTIVE_DRAWS,
     prior_draws: int = PRIOR_DRAWS,
     cores: int | None = None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     """Sample the posterior of the event-rate model with extensions and predict with it.
 
     Args:
@@ -165,7 +167,7 @@ def _sample(
     platform: str,
     progress: ProgressCallback,
     cores: int | None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     settings = NutsSettings(
         draws=config.n_samples,
         tune=config.n_tune,

@@ -135,11 +135,13 @@ class EventRates(BaseBayesianModel):
             )
         options.pop("platform", None)  # where NUTS would have run
         config = _configuration(settings, options)
-        return update_event_rates(run.trace(_ASKED), data, _windows_seen(run), config, rates=rates, progress=progress)
+        return update_event_rates(
+            run.trace_groups(_ASKED), data, _windows_seen(run), config, rates=rates, progress=progress
+        )
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
-        trace = run.trace(_ASKED)
+        trace = run.trace_groups(_ASKED)
         predict = forecast_extended if is_extended(trace) else forecast
         answer = predict(
             trace,
@@ -170,7 +172,7 @@ class EventRates(BaseBayesianModel):
             merged["edge_windows"] = "whole"
             notes.append("the first and last window are taken as observed entirely; else add --edge-windows partial")
         data = load_events(merged.pop("data"), **_with_columns(merged), purpose="scoring")
-        trace = run.trace(_ASKED)
+        trace = run.trace_groups(_ASKED)
         if data.fingerprint() == run.manifest.data.get("fingerprint"):
             notes.append("these are the windows of the training; the report has their leave-one-out scores")
         known = set(labels_in(trace) if is_extended(trace) else entity_labels(trace))
