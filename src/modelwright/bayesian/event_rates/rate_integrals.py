@@ -58,6 +58,10 @@ class Population:
     def __len__(self) -> int:
         return len(self.shape)
 
+    def part(self, draws: np.ndarray | slice) -> "Population":
+        """Some of the draws."""
+        return Population(self.shape[draws], self.rate[draws], self.inverse_concentration[draws])
+
 
 @dataclass(frozen=True, eq=False)
 class Windows:

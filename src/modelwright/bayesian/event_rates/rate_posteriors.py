@@ -18,6 +18,7 @@ from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
 from modelwright.bayesian.event_rates.rate_quantiles import quantile_table
 from modelwright.bayesian.event_rates.rate_rejection import draw_log_rates
 from modelwright.bayesian.event_rates.statistics import AlikeEntities
+from modelwright.bayesian.event_rates.sum_cells import SumCell, sum_cells
 from modelwright.bayesian.inference.settings import available_cores
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 
@@ -29,6 +30,9 @@ _DRAWS_AT_ONCE = 200_000
 
 _CURVES = 16_384
 """Densities held at once, each of one row under one draw of the hyperparameters."""
+
+_NATS = 20.0
+"""Logarithms of summaries are interpolated between sums to e^-20, which is 2e-9."""
 
 _SMALLEST = float(np.finfo(float).tiny)
 """A rate below the smallest normal double (log rate -708) is given as that: it stays a positive number."""
@@ -148,19 +152,53 @@ def summarise_rates(
     kept = np.unique(np.linspace(0, len(population) - 1, min(most_draws, len(population))).round().astype(int))
     some = Population(population.shape[kept], population.rate[kept], population.inverse_concentration[kept])
     levels = np.array([(1 - interval) / 2, 0.5, (1 + interval) / 2])
-    found = np.empty((5, alike.n_rows))
-    jobs = []
-    offset = 0
-    for profile in alike.profiles:
-        jobs += [(profile.windows, rows, offset) for rows in _row_blocks(some, profile.windows, len(some))]
-        offset += len(profile.times)
+    pieces = [piece for profile in alike.profiles for piece in _pieces(profile.windows)]
+    jobs = [(piece, rows) for piece in pieces for rows in _row_blocks(some, piece.windows, len(some))]
 
     def work(index: int) -> None:
-        windows, rows, first = jobs[index]
-        found[:, first + rows] = _summarise(some, _rows_of(windows, rows), levels)
+        piece, rows = jobs[index]
+        piece.found[:, rows] = _summarise(some, _rows_of(piece.windows, rows), levels)
 
     _run(work, len(jobs), cores, progress)
+    found = np.empty((5, alike.n_rows))
+    first = 0
+    for profile in alike.profiles:
+        while pieces and pieces[0].of is profile.windows:
+            pieces.pop(0).spread(found, first)
+        first += len(profile.times)
     return RateSummaries(*found, interval=interval)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Rows to be summarised: some of a profile's, or the points of a cell that say all about its rows."""
+
+    of: Windows
+    windows: Windows
+    rows: np.ndarray
+    cell: SumCell | None
+    found: np.ndarray
+
+    def spread(self, found: np.ndarray, first: int) -> None:
+        """Write the summaries of the profile's rows, of which the first has the number `first`."""
+        if self.cell is None:
+            found[:, first + self.rows] = self.found
+            return
+        shape = (len(self.cell.table.along), len(self.cell.table.beside))
+        for column, values in enumerate(np.log(self.found)):
+            found[column, first + self.rows] = np.exp(self.cell.at_rows(values.reshape(shape)))
+
+
+def _pieces(windows: Windows) -> Iterator[_Piece]:
+    cells, rest = sum_cells(windows, nats=_NATS) if windows.total.shape[1] > 1 else ([], np.arange(len(windows.total)))
+    for cell in cells:
+        points = cell.points()
+        if len(points.total) < len(cell.rows):
+            yield _Piece(windows, points, cell.rows, cell, np.empty((5, len(points.total))))
+        else:
+            rest = np.concatenate([rest, cell.rows])
+    if len(rest):
+        yield _Piece(windows, _rows_of(windows, rest), rest, None, np.empty((5, len(rest))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,6 +105,14 @@ def mode(cells: Cells) -> np.ndarray:
     return np.asarray(np.exp(x))
 
 
+def reach(cells: Cells, theta: np.ndarray, log_knee: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets from the modes at which points start and end, not left of a log rate `log_knee`; each (n,)."""
+    slope = cells.shape + cells.total.sum(0)
+    drag = cells.total * cells.inverse + cells.number
+    sd = 1.0 / np.sqrt(_derivatives(cells, theta, slope, drag)[1])
+    return _extent(cells, _Ratio.at(cells, theta), theta, sd, log_knee - np.log(theta), slope, drag)
+
+
 def log_gamma_density(theta: np.ndarray, shape: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """Log density of x = log theta at theta, for theta of a Gamma distribution, without cancellation.
 
@@ -118,7 +126,7 @@ def log_gamma_density(theta: np.ndarray, shape: np.ndarray, rate: np.ndarray) ->
 def deviance(total: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """Log of NB(total | mean) over NB(total | mean = total), whose concentration is 1/inverse: zero or less."""
     off = mean - total
-    safe = np.maximum(total, 1.0)
+    safe = np.where(total > 0, total, 1.0)
     own = np.where(total > 0, total * _log_ratio(off / safe, mean / safe), 0.0)
     scale = inverse / (1.0 + total * inverse)
     poisson = scale < _POISSON
@@ -129,12 +137,21 @@ def deviance(total: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> np.nda
 
 def log_largest(total: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """Log of NB(total | mean = total), the largest value over its mean; the concentration is 1/inverse, or infinite."""
-    some = np.maximum(total, 1.0)
+    some = np.where(total > 0, total, 1.0)
     with np.errstate(divide="ignore"):
         concentration = 1.0 / inverse
         own, of_all = _stirling(some), _stirling(some + concentration)
     found = of_all - _stirling(concentration) - own - 0.5 * np.log(2.0 * np.pi * some * (1.0 + some * inverse))
     return np.where(total > 0, found, 0.0)
+
+
+def spread_loss(total: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """(S + c) log(1 + S/c) - S with c = 1/inverse: zero at c = infinity."""
+    share = total * inverse
+    rises = np.log1p(share)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        remainder = np.where(share > 1e-8, (share - rises) / inverse, 0.5 * share * total)
+    return np.asarray(total * rises - remainder)
 
 
 def _stirling(x: np.ndarray) -> np.ndarray:
