@@ -24,8 +24,9 @@ from modelwright.bayesian.event_rates.density import stirling_error
 from modelwright.bayesian.event_rates.hyperpriors import Hyperprior
 from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE
 from modelwright.bayesian.event_rates.octave_nodes import octave_nodes
+from modelwright.bayesian.event_rates.peak_densities import spread_loss
 from modelwright.bayesian.event_rates.rate_integrals import CELLS, Population, Windows, cells_of
-from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_peak_and_integral, spread_loss
+from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_peak_and_integral
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
 from modelwright.bayesian.event_rates.weighted_tables import WeightedTable, weighted_tables
 from modelwright.bayesian.inference.blocks import Block, blocks, in_order

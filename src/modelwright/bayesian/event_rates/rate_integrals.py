@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelwright.bayesian.event_rates.density import log1p_ratio
-from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_largest, log_peak_and_integral
+from modelwright.bayesian.event_rates.peak_densities import log_largest
+from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_peak_and_integral
 from modelwright.bayesian.inference.blocks import Block, blocks, in_order
 
 DROP = 38.0

@@ -22,13 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelwright.bayesian.event_rates.density import log1p_ratio
+from modelwright.bayesian.event_rates.peak_densities import deviance, log_gamma_density
 from modelwright.bayesian.event_rates.rate_integrals import Population
 from modelwright.bayesian.event_rates.rate_quadrature import (
     LARGEST_STEP,
     STEPS_PER_SD,
     Cells,
-    deviance,
-    log_gamma_density,
     log_peak_and_integral,
     mode,
     reach,

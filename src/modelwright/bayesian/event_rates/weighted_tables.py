@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import xlogy
 
+from modelwright.bayesian.event_rates.peak_densities import spread_loss
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
-from modelwright.bayesian.event_rates.rate_quadrature import spread_loss
 from modelwright.bayesian.event_rates.shared_grids import SumsTable, table_integrals
 from modelwright.bayesian.event_rates.sum_cells import SumCell, sum_cells
 
