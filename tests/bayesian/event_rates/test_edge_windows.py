@@ -55,7 +55,7 @@ def one_by_one(population: Population, table: SumsTable) -> np.ndarray:
     return found.reshape(n, m, len(population)).transpose(2, 0, 1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     shape=st.floats(-4, 4).map(lambda x: 10.0**x),
     mean=st.floats(-3, 4).map(lambda x: 10.0**x),

@@ -111,20 +111,20 @@ def score_edges(
 
 
 def _chunks(family: EdgeFamily, draws: int) -> Iterator[EdgeFamily]:
-    """Windows beside neighbouring combinations, in parts whose tables fit; those of like sums and length together."""
-    order = np.lexsort((family.total, family.beside))
-    span = int(np.ptp(family.total) + np.quantile(family.needed, 0.99)) + 1
-    together = max(1, _TABLE // (span * draws))
-    edges = np.searchsorted(family.beside[order], np.arange(0, len(family.combinations) + together, together))
-    for first, last in itertools.pairwise(edges):
-        # The longest predictions of a part would make the tables of all of it long.
-        some = family.part(order[first:last])
-        if len(some.count) == 0:
-            continue
-        usual = some.needed <= 1.5 * np.median(some.needed) + 20
-        yield some.part(np.flatnonzero(usual))
-        for length in np.unique(np.ceil(np.log2(some.needed[~usual]))):
-            yield some.part(np.flatnonzero(~usual & (np.ceil(np.log2(some.needed)) == length)))
+    """Windows beside neighbouring combinations, in parts whose tables fit; those of like length together."""
+    # The longest predictions of a part would make the tables of all of it long.
+    usual = family.needed <= 1.5 * np.median(family.needed) + 20
+    length = np.where(usual, 0, np.ceil(np.log2(family.needed)))
+    for size in np.unique(length):
+        some = family.part(np.flatnonzero(length == size))
+        some = some.part(np.lexsort((some.total, some.beside)))
+        span = int(np.ptp(some.total) + some.needed.max()) + 1
+        together = max(1, _TABLE // (span * draws))
+        used, place = np.unique(some.beside, return_inverse=True)
+        edges = np.searchsorted(place, np.arange(0, len(used) + together, together))
+        for first, last in itertools.pairwise(edges):
+            if last > first:
+                yield some.part(np.arange(first, last))
 
 
 class _Scorer:
