@@ -24,6 +24,9 @@ NATS = 27.0
 _POINTS_PER_ROW = 60
 """A table pays until it has this many times as many points as there are rows to interpolate."""
 
+_SHARP = 40.0
+"""With more than the square of this many events the rate may be so precise that shared grids take more points."""
+
 _FEWEST = 20
 """Nor does it pay for fewer rows than this."""
 
@@ -116,7 +119,8 @@ def _cell(windows: Windows, rows: np.ndarray, nats: float) -> SumCell | None:
     total = windows.total[rows]
     smallest = total.min(0).sum()
     axes = [_axis(total[:, e], smallest, nats) for e in range(total.shape[1])]
-    if np.prod([float(len(points)) for points, _ in axes]) > _POINTS_PER_ROW * len(rows):
+    cost = np.prod([float(len(points)) for points, _ in axes]) * max(1.0, np.sqrt(smallest) / _SHARP)
+    if cost > _POINTS_PER_ROW * len(rows):
         return None
     first = int(np.argmax([len(points) for points, _ in axes]))
     order = [first, *(e for e in range(len(axes)) if e != first)]
