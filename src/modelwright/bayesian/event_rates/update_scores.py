@@ -126,8 +126,10 @@ def _with_others(
 
     Only sums count, so the others of one exposure are replaced by as many of nearly equal counts with the same sum.
     """
-    number = statistics.windows - np.bincount(group, minlength=len(statistics.windows))
-    total = statistics.total - np.bincount(group, weights=windows.count, minlength=len(statistics.total))
+    # the entity's windows that are not to be scored here, those that tables have scored among them
+    mine = group[chosen]
+    number = statistics.windows - np.bincount(mine, minlength=len(statistics.windows))
+    total = statistics.total - np.bincount(mine, weights=windows.count[chosen], minlength=len(statistics.total))
     ends = np.searchsorted(statistics.entity, np.arange(statistics.n_entities + 1))
     entity_idx = np.asarray(windows.entity_idx)[chosen]
     gathered: dict[bytes, tuple[EntityWindows, list[np.ndarray], list[np.ndarray]]] = {}
