@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from modelwright.bayesian.event_rates.count_tables import score_cases
+from modelwright.bayesian.event_rates.edge_scores import score_windows_of_several
 from modelwright.bayesian.event_rates.new_windows import score_against_rates, score_against_statistics
 from modelwright.bayesian.event_rates.posterior_draws import check_draws, population_draws, statistics_in
 from modelwright.bayesian.event_rates.quadrature_scores import score_left_out
@@ -108,14 +109,13 @@ def score_training_windows(
     rest = np.flatnonzero(found.case < 0)
     if draws is None and len(rest):
         population = population_draws(trace, default_draws(len(rest)))
-    groups = alike_windows(data, alike, rest)
     n_cases = len(found.cases.count)
-    total = n_cases + sum(len(group.windows.count) for group in groups)
 
     def report(done: int) -> None:
         progress(ProgressEvent("score", done, total, "distinct windows"))
 
     columns = ScoreColumns(data.n_obs, k_hat=True)
+    total = n_cases + len(rest)
     tabulated = score_cases(population, found.cases, probability, leave_one_out=True, done=report)
     parts = (tabulated.prediction, tabulated.score, tabulated.k_hat)
     if len(rest) == 0:
@@ -123,6 +123,8 @@ def score_training_windows(
     else:
         covered = np.flatnonzero(found.case >= 0)
         columns.fill(covered, found.case[covered], *parts)
+        rest = score_windows_of_several(population, alike, data, rest, probability, columns, report)
+        groups = alike_windows(data, alike, rest)
         score_left_out(population, groups, probability, columns, lambda done: report(n_cases + done))
     table = columns.table(data, np.ones(1, dtype=bool), probability)
     table.attrs["draws"] = len(population)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelwright.bayesian.event_rates.density import log1p_rise
-from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_largest, log_peak_and_integral
+from modelwright.bayesian.event_rates.peak_densities import log_largest
+from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_peak_and_integral
 from modelwright.bayesian.inference.blocks import Block, blocks, in_order
 
 DROP = 38.0
@@ -57,6 +58,10 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.shape)
+
+    def part(self, draws: np.ndarray | slice) -> "Population":
+        """Some of the draws."""
+        return Population(self.shape[draws], self.rate[draws], self.inverse_concentration[draws])
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import pandas as pd
 from modelwright.bayesian.diagnostics.convergence import INTERVAL_PROBABILITY, ConvergenceAssessment
 from modelwright.bayesian.event_rates.names import THETA
 from modelwright.bayesian.event_rates.posterior_draws import population_draws
-from modelwright.bayesian.event_rates.rate_posteriors import summarise_rates
+from modelwright.bayesian.event_rates.rate_summaries import summarise_rates
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
 
 MOST_DRAWS, FEWEST_DRAWS = 1000, 100
