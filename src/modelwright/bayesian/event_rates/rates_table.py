@@ -34,17 +34,18 @@ def rates_table(trace: Any, statistics: SufficientStatistics, assessment: Conver
         with probability `convergence.INTERVAL_PROBABILITY`.
     """
     if trace.posterior.attrs.get("engine") == "collapsed":
-        return _table(statistics, _exact(trace, statistics))
+        return table_of_rates(statistics, _exact(trace, statistics))
     return drawn_rates_table(statistics, assessment)
 
 
 def drawn_rates_table(statistics: SufficientStatistics, assessment: ConvergenceAssessment) -> pd.DataFrame:
     """The same from the draws of `theta` in a trace, whatever the model."""
     theta = next(entry for entry in assessment.statistics if entry.name == THETA)
-    return _table(statistics, {name: getattr(theta, name) for name in ("mean", "sd", "lower", "upper")})
+    return table_of_rates(statistics, {name: getattr(theta, name) for name in ("mean", "sd", "lower", "upper")})
 
 
-def _table(statistics: SufficientStatistics, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def table_of_rates(statistics: SufficientStatistics, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """The same from mean, sd, lower and upper of every entity's rate, arrays of shape (n_entities,)."""
     n = statistics.n_entities
     total = np.bincount(statistics.entity, statistics.total, minlength=n)
     exposure = np.bincount(statistics.entity, statistics.windows * statistics.exposure, minlength=n)

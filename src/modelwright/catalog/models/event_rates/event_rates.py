@@ -91,11 +91,9 @@ class EventRates(BaseBayesianModel):
             return train_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
         from modelwright.bayesian.event_rates.extensions.training import train_extended
 
-        if rates == "summary":
-            raise ConfigurationError(
-                "extended models keep draws of the rates", field="rates", expected="draws", got=rates
-            )
-        return train_extended(data, config, extensions, engine=engine, platform=platform, progress=progress)
+        return train_extended(
+            data, config, extensions, engine=engine, rates=rates, platform=platform, progress=progress
+        )
 
     def load_new_data(self, given: dict[str, Any], run: RunRecord, *, progress: ProgressCallback) -> NewData:
         """Read new windows as those of the run were read; windows that are not new are refused."""
