@@ -1,7 +1,9 @@
 """What a report is made of, as plain data: a workshop fills sections, `runs.report` lays them out."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, final, overload
 
 from modelwright.core.verdict import Verdict
 
@@ -104,6 +106,41 @@ def section_document(section: Section) -> dict[str, Any]:
     }
 
 
+@final
+class WrittenLater(Sequence[Section]):
+    """Sections that are written when they are first looked at, so that what takes long can begin meanwhile.
+
+    Args:
+        write: Writes them all; called once.
+
+    Example:
+        >>> sections = WrittenLater(lambda: (Section("Data"), Section("Genes")))
+        >>> [section.title for section in sections], len(sections)
+        (['Data', 'Genes'], 2)
+    """
+
+    def __init__(self, write: Callable[[], tuple[Section, ...]]) -> None:
+        self._write = write
+
+    @cached_property
+    def _written(self) -> tuple[Section, ...]:
+        return self._write()
+
+    @overload
+    def __getitem__(self, index: int) -> Section: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Section, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Section | tuple[Section, ...]:
+        """One of the sections, or some."""
+        return self._written[index]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._written)
+
+
 @dataclass(frozen=True)
 class TrainingOutcome:
     """What a training hands upwards, as data the run store can write without knowing the model.
@@ -122,7 +159,7 @@ class TrainingOutcome:
     trace: Any
     verdict: Verdict
     metrics: dict[str, Cell] = field(default_factory=dict)
-    sections: tuple[Section, ...] = ()
+    sections: Sequence[Section] = ()
     tables: dict[str, Any] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
     diagrams: tuple[Picture, ...] = ()

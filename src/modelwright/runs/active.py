@@ -79,13 +79,14 @@ class ActiveRun:
         self._check_open()
         if self._manifest.verdict is not None:
             raise ClosedRunError("the outcome of this run is written already", field="run", got=self.id)
-        pictures = _pictures(outcome)
         metrics = plain(dict(outcome.metrics), field="metrics")
-        self._written(0)
         with ThreadPoolExecutor(1) as packer:
-            # Neither HDF5 nor Parquet packs with more than one core: the tables are packed beside the trace, in memory.
+            # Neither HDF5 nor Parquet packs with more than one core: the tables are packed in memory, beside the trace
+            # and the pictures, which may be drawn only now.
             packed = {name: packer.submit(_parquet, name, frame) for name, frame in outcome.tables.items()}
             try:
+                pictures = _pictures(outcome)
+                self._written(0)
                 if outcome.trace is not None:
                     self.write_trace(outcome.trace)
                 self._written(1)
@@ -181,7 +182,7 @@ def _pictures(outcome: TrainingOutcome) -> dict[str, Picture]:
 
 def _parquet(name: str, frame: Any) -> bytes:
     try:
-        content: bytes = frame.to_parquet(engine="pyarrow", compression="zstd", row_group_size=_ROWS_PER_GROUP)
+        content: bytes = frame.to_parquet(engine="pyarrow", compression="lz4", row_group_size=_ROWS_PER_GROUP)
         return content
     except (ValueError, TypeError, NotImplementedError) as error:
         raise DataError(f"cannot be stored as Parquet: {error}", field=f"table {name}") from error

@@ -28,7 +28,7 @@ from modelwright.bayesian.event_rates.prior_predictive import (
 from modelwright.bayesian.event_rates.rates_table import rates_table
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, statistics_of
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
-from modelwright.core.sections import Cell, Picture, TrainingOutcome
+from modelwright.core.sections import Cell, Picture, Section, TrainingOutcome, WrittenLater
 from modelwright.core.verdict import Finding, Grade, Verdict
 from modelwright.data.events import EventCounts
 
@@ -69,23 +69,27 @@ def event_rates_outcome(
     k_hat = k_hat_finding(scores)
     evaluation = evaluate_ranking(ranking_score(scores), data.label, data.kind)
     progress(ProgressEvent("report", 1, 2, "parts"))
-    written = (
-        sections.data_section(data),
-        sections.anomalies_section(scores, evaluation, k_hat),
-        sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
-        sections.population_section(trace, assessment, config),
-        prior_predictive_section(prior or prior_predictive_summary(data, config)),
-        predictive_section(trace),
-        convergence_section(trace, assessment=assessment),
-        sections.engine_section(trace),
-        sections.reading_section(config),
-    )
-    progress(ProgressEvent("report", 2, 2, "parts"))
+
+    def written() -> tuple[Section, ...]:
+        found = (
+            sections.data_section(data),
+            sections.anomalies_section(scores, evaluation, k_hat),
+            sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
+            sections.population_section(trace, assessment, config),
+            prior_predictive_section(prior or prior_predictive_summary(data, config)),
+            predictive_section(trace),
+            convergence_section(trace, assessment=assessment),
+            sections.engine_section(trace),
+            sections.reading_section(config),
+        )
+        progress(ProgressEvent("report", 2, 2, "parts"))
+        return found
+
     return TrainingOutcome(
         trace=trace,
         verdict=Verdict.of([*assessment.verdict.findings, *check.findings, k_hat]),
         metrics=_metrics(trace, data, config, assessment, scores, evaluation),
-        sections=written,
+        sections=WrittenLater(written),  # drawn while the tables are packed
         tables={"scores": scores, "rates": rates},
         documents={
             "data": data.describe(),
