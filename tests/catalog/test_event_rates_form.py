@@ -8,7 +8,7 @@ from modelwright.bayesian.event_rates.config import Likelihood, ModelConfig, Par
 from modelwright.bayesian.event_rates.engines import Engine, Rates
 from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.forecast import LARGEST_HORIZON
-from modelwright.bayesian.inference.nuts import ENGINES
+from modelwright.bayesian.inference.samplers import ENGINES
 from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.data.events import load_events

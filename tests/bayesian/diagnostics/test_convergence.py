@@ -312,7 +312,7 @@ def test_neals_funnel_sampled_by_nuts_is_not_trusted():
     import numpyro
     import numpyro.distributions as dist
 
-    from modelwright.bayesian.inference.nuts import NutsSettings, sample_numpyro_model
+    from modelwright.bayesian.inference.samplers import NutsSettings, sample_numpyro_model
 
     def funnel():
         log_scale = numpyro.sample("log_scale", dist.Normal(0.0, 3.0))

@@ -13,7 +13,7 @@ from modelwright.bayesian.event_rates.numpyro_model import hierarchical_negbinom
 from modelwright.bayesian.event_rates.simulate import simulate_event_rates
 from modelwright.bayesian.event_rates.start import starting_point
 from modelwright.bayesian.event_rates.statistics import statistics_of
-from modelwright.bayesian.inference.nuts import NutsSettings, sample_numpyro_model
+from modelwright.bayesian.inference.samplers import NutsSettings, sample_numpyro_model
 from modelwright.bayesian.inference.traces import STATISTICS
 from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError

@@ -6,7 +6,7 @@ from scipy import stats
 
 from modelwright.bayesian.inference.blocks import blocks, in_order
 from modelwright.bayesian.inference.collapsed import IndependenceDraws, sample_by_independence
-from modelwright.bayesian.inference.laplace import laplace
+from modelwright.bayesian.inference.modes import laplace
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.student_mixture import StudentMixture, fit_mixture, single_student
 from modelwright.bayesian.quiet_arviz import az

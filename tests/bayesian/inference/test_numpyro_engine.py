@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 
 from modelwright.bayesian.inference import numpyro_engine
-from modelwright.bayesian.inference.nuts import NutsSettings, sample_numpyro_model
+from modelwright.bayesian.inference.samplers import NutsSettings, sample_numpyro_model
 from modelwright.core.errors import ConfigurationError, MissingDependencyError
 from modelwright.core.progress import ProgressEvent
 

@@ -12,7 +12,7 @@ import arviz as az
 import numpy as np
 import pytest
 
-from modelwright.bayesian.inference.nuts import ENGINES, NutsSettings, sample_numpyro_model, sample_pymc_model
+from modelwright.bayesian.inference.samplers import ENGINES, NutsSettings, sample_numpyro_model, sample_pymc_model
 from modelwright.bayesian.inference.traces import STATISTICS
 from modelwright.core.errors import ConfigurationError, MissingDependencyError, NotFoundError
 from modelwright.core.progress import ProgressEvent, ignore_progress

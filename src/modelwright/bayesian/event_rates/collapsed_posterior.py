@@ -198,7 +198,7 @@ def _by_nuts(
     began: float,
 ) -> HyperparameterDraws:
     from modelwright.bayesian.event_rates.collapsed_numpyro import collapsed_model
-    from modelwright.bayesian.inference.nuts import sample_numpyro_model
+    from modelwright.bayesian.inference.samplers import sample_numpyro_model
 
     trace = sample_numpyro_model(
         collapsed_model,

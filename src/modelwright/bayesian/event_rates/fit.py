@@ -10,7 +10,7 @@ from modelwright.bayesian.event_rates.observations import Observations, check_ob
 from modelwright.bayesian.event_rates.predictive_groups import add_predictive_groups
 from modelwright.bayesian.event_rates.start import starting_point
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, statistics_of
-from modelwright.bayesian.inference.nuts import sample_numpyro_model, sample_pymc_model
+from modelwright.bayesian.inference.samplers import sample_numpyro_model, sample_pymc_model
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.trace_groups import TraceGroups
 from modelwright.core.errors import ConfigurationError

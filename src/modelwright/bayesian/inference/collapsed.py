@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.inference.laplace import LogDensity, Modes, find_modes
+from modelwright.bayesian.inference.modes import LogDensity, Modes, find_modes
 from modelwright.bayesian.inference.proposals import GOOD, Pilot, extended, fit_proposal, importance
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress

@@ -29,6 +29,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from modelwright.bayesian.inference.reporting import ChainsProgress
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import assemble_trace, tree_depth_of
+from modelwright.bayesian.inference.tracing import TRACING
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
 
@@ -46,8 +47,6 @@ LONGEST_CHUNK = 200
 
 STARTS_TRIED = 100
 """Starting points tried per chain before giving up on a finite density."""
-
-_TRACING = threading.Lock()
 
 
 class _Chunk(NamedTuple):
@@ -103,7 +102,7 @@ def sample(
     device = jax.devices(platform)[0]
     with jax.enable_x64(True), jax.default_device(device):  # noqa: FBT003 (JAX's signature)
         report.compiling(done=False)
-        with _TRACING:
+        with TRACING:
             sampler = _compile(model_fn, model_args, dict(model_kwargs or {}), settings, start, scale, var_names)
         states = _begin_chains(sampler, settings)
         report.compiling(done=True)

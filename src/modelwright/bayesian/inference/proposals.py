@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.inference.laplace import LogDensity, Modes
+from modelwright.bayesian.inference.modes import LogDensity, Modes
 from modelwright.bayesian.inference.pareto_smoothing import smoothed_weights
 from modelwright.bayesian.inference.student_mixture import (
     StudentMixture,

@@ -23,7 +23,7 @@ from modelwright.bayesian.event_rates.extensions.design import Design
 from modelwright.bayesian.event_rates.extensions.start import extended_start
 from modelwright.bayesian.event_rates.observations import Observations, compress
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics
-from modelwright.bayesian.inference.laplace import Modes
+from modelwright.bayesian.inference.modes import Modes
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 
 _WIDEST = 3.0

@@ -132,7 +132,7 @@ def _by_nuts(
     began: float,
 ) -> CollapsedDraws:
     from modelwright.bayesian.event_rates.extensions.collapsed_numpyro import STANDARD, collapsed_extended
-    from modelwright.bayesian.inference.nuts import sample_numpyro_model
+    from modelwright.bayesian.inference.samplers import sample_numpyro_model
 
     trace = sample_numpyro_model(
         collapsed_extended,

@@ -21,9 +21,9 @@ from modelwright.bayesian.event_rates.extensions.settings import Extensions, che
 from modelwright.bayesian.event_rates.extensions.start import extended_start
 from modelwright.bayesian.event_rates.extensions.windows import window_clock
 from modelwright.bayesian.event_rates.names import ALPHA, ENTITY, MU, OBS, PHI, THETA, Y
-from modelwright.bayesian.inference.nuts import sample_numpyro_model, sample_pymc_model
 from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, predictive_group, thinned, thinning_step
 from modelwright.bayesian.inference.requirements import require_engine, require_platform
+from modelwright.bayesian.inference.samplers import sample_numpyro_model, sample_pymc_model
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.core.errors import ConfigurationError

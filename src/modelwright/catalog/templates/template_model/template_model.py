@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from modelwright.bayesian.diagnostics.convergence import assess_convergence, convergence_section
-from modelwright.bayesian.inference.nuts import sample_numpyro_model
+from modelwright.bayesian.inference.samplers import sample_numpyro_model
 from modelwright.catalog.base_model import BaseBayesianModel, TrainingSettings
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.sections import Section, Table, TrainingOutcome

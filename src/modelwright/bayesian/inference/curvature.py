@@ -1,0 +1,287 @@
+"""The curvature of a log density at a point, dense or as an arrowhead, and the normal distribution that has it.
+
+A model with a few global numbers g and many rows (a gene with its mean and spread) that are independent given the
+globals has a Hessian that is dense in the globals and block-diagonal in the rows:
+
+    H = | A  B |    A: (g, g),  B: (g, rows k),  D: rows blocks of (k, k)
+        | B' D |
+
+It takes g + k products of the Hessian with a vector to find it, however many rows there are. Whether it *is* an
+arrowhead is checked by a product with a random vector.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from modelwright.bayesian.inference.tracing import TRACING
+from modelwright.bayesian.inference.unconstrained import Unconstrained
+from modelwright.core.errors import ConfigurationError
+
+LARGEST_DENSE = 500
+"""Unknowns up to which the whole Hessian is taken."""
+
+LARGEST_GLOBAL = 16
+"""Numbers a site may have to count as global (arbitrary)."""
+
+ARROW_ERROR = 1e-6
+"""Relative error of a product with a random vector up to which a Hessian counts as an arrowhead."""
+
+WIDEST = 5.0
+"""Standard deviation that a direction without curvature is given, as a transformed unknown seldom has a wider one."""
+
+
+class Curvature(ABC):
+    """A precision matrix and the normal distribution N(0, H^-1)."""
+
+    @property
+    @abstractmethod
+    def log_determinant(self) -> float:
+        """Log determinant of H."""
+
+    @property
+    @abstractmethod
+    def floored(self) -> int:
+        """Directions in which H was not positive and that were given the widest standard deviation."""
+
+    @abstractmethod
+    def draw(self, noise: np.ndarray) -> np.ndarray:
+        """Turn standard normal noise, shape (n, d), into draws of N(0, H^-1)."""
+
+    @abstractmethod
+    def energy(self, x: np.ndarray) -> np.ndarray:
+        """X' H x for each row of x, shape (n,)."""
+
+    @abstractmethod
+    def variances(self) -> np.ndarray:
+        """The diagonal of H^-1, shape (d,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Curvature):
+    """A whole precision matrix.
+
+    Args:
+        matrix: H, shape (d, d).
+
+    Example:
+        >>> curvature = Dense(np.array([[2.0, 0.0], [0.0, 8.0]]))
+        >>> curvature.variances().tolist(), round(curvature.log_determinant, 3)
+        ([0.5, 0.125], 2.773)
+    """
+
+    matrix: np.ndarray
+
+    @cached_property
+    def _spectrum(self) -> tuple[np.ndarray, np.ndarray, int]:
+        return _floored(self.matrix[None])
+
+    @property
+    def log_determinant(self) -> float:
+        """Log determinant of H."""
+        return float(np.log(self._spectrum[0]).sum())
+
+    @property
+    def floored(self) -> int:
+        """Directions that were not positive."""
+        return self._spectrum[2]
+
+    def draw(self, noise: np.ndarray) -> np.ndarray:
+        """Draws of N(0, H^-1)."""
+        strength, axes, _ = self._spectrum
+        return (noise / np.sqrt(strength[0])) @ axes[0].T
+
+    def energy(self, x: np.ndarray) -> np.ndarray:
+        """X' H x."""
+        strength, axes, _ = self._spectrum
+        return ((x @ axes[0]) ** 2 * strength[0]).sum(-1)
+
+    def variances(self) -> np.ndarray:
+        """The diagonal of H^-1."""
+        strength, axes, _ = self._spectrum
+        return (axes[0] ** 2 / strength[0]).sum(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrowhead(Curvature):
+    """A precision matrix that is dense in a few unknowns and block-diagonal in all others.
+
+    Args:
+        global_places: Where the globals stand, shape (g,).
+        row_places: Where the unknowns of each row stand, shape (rows, k).
+        corner: A, shape (g, g).
+        border: B by rows, shape (rows, k, g).
+        blocks: D, shape (rows, k, k).
+    """
+
+    global_places: np.ndarray
+    row_places: np.ndarray
+    corner: np.ndarray
+    border: np.ndarray
+    blocks: np.ndarray
+
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, np.ndarray, int]:
+        return _floored(self.blocks)
+
+    @cached_property
+    def slopes(self) -> np.ndarray:
+        """How the rows' means move with the globals, -D^-1 B', shape (rows, k, g)."""
+        strength, axes, _ = self._rows
+        return -np.einsum("rij,rj,rkj,rkg->rig", axes, 1.0 / strength, axes, self.border)
+
+    @cached_property
+    def _globals(self) -> tuple[np.ndarray, np.ndarray, int]:
+        schur = self.corner + np.einsum("rkg,rkh->gh", self.border, self.slopes)
+        return _floored(schur[None])
+
+    @property
+    def log_determinant(self) -> float:
+        """Log determinant of H."""
+        return float(np.log(self._rows[0]).sum() + np.log(self._globals[0]).sum())
+
+    @property
+    def floored(self) -> int:
+        """Directions that were not positive, given the globals or among them."""
+        return self._rows[2] + self._globals[2]
+
+    def draw(self, noise: np.ndarray) -> np.ndarray:
+        """Draws of N(0, H^-1): the globals first, then every row given them."""
+        drawn = np.empty_like(noise)
+        strength, axes, _ = self._globals
+        moved = (noise[:, self.global_places] / np.sqrt(strength[0])) @ axes[0].T
+        drawn[:, self.global_places] = moved
+        strength, axes, _ = self._rows
+        own = np.einsum("rij,nrj->nri", axes, noise[:, self.row_places] / np.sqrt(strength))
+        drawn[:, self.row_places] = own + np.einsum("rkg,ng->nrk", self.slopes, moved)
+        return drawn
+
+    def energy(self, x: np.ndarray) -> np.ndarray:
+        """X' H x, by what the globals say and what every row says given them."""
+        strength, axes, _ = self._globals
+        moved = x[:, self.global_places]
+        found = ((moved @ axes[0]) ** 2 * strength[0]).sum(-1)
+        own = x[:, self.row_places] - np.einsum("rkg,ng->nrk", self.slopes, moved)
+        strength, axes, _ = self._rows
+        return found + (np.einsum("rij,nri->nrj", axes, own) ** 2 * strength).sum((-1, -2))
+
+    def variances(self) -> np.ndarray:
+        """The diagonal of H^-1."""
+        found = np.empty(self.global_places.size + self.row_places.size)
+        strength, axes, _ = self._globals
+        covariance = (axes[0] / strength[0]) @ axes[0].T
+        found[self.global_places] = np.diagonal(covariance)
+        strength, axes, _ = self._rows
+        own = np.einsum("rij,rj->ri", axes**2, 1.0 / strength)
+        found[self.row_places] = own + np.einsum("rkg,gh,rkh->rk", self.slopes, covariance, self.slopes)
+        return found
+
+
+def curvature_at(density: Unconstrained, z: np.ndarray) -> Curvature:
+    """The curvature of a model's log density at a point: dense for few unknowns, an arrowhead for many.
+
+    Args:
+        density: The density; call with double precision on.
+        z: The point, shape (d,).
+
+    Raises:
+        ConfigurationError: there are many unknowns, and their Hessian is no arrowhead.
+    """
+    products = hessian_products(density, z)
+    if density.size <= LARGEST_DENSE:
+        matrix = products(np.eye(density.size))
+        return Dense(0.5 * (matrix + matrix.T))
+    global_places, row_places = _arrangement(density)
+    probes = np.zeros((len(global_places) + row_places.shape[1], density.size))
+    probes[np.arange(len(global_places)), global_places] = 1.0
+    for k in range(row_places.shape[1]):
+        probes[len(global_places) + k, row_places[:, k]] = 1.0
+    found = products(probes)
+    g = len(global_places)
+    blocks = np.moveaxis(found[g:][:, row_places], 0, -1)  # (rows, k, k)
+    arrow = Arrowhead(
+        global_places=global_places,
+        row_places=row_places,
+        corner=0.5 * (found[:g, global_places] + found[:g, global_places].T),
+        border=np.moveaxis(found[:g][:, row_places], 0, -1),
+        blocks=0.5 * (blocks + np.swapaxes(blocks, -1, -2)),
+    )
+    _check_arrow(arrow, products, density)
+    return arrow
+
+
+def hessian_products(density: Unconstrained, z: np.ndarray, *, of_prior: bool = False) -> Any:
+    """A function from vectors (n, d) to -Hessian of the log density times each, (n, d), compiled once."""
+    arrays = density.call.device_arrays()
+    function = density.log_prior if of_prior else density.log_joint
+
+    def product(z: Any, vectors: Any, arrays: tuple[Any, ...]) -> Any:
+        gradient = jax.grad(lambda at: -function(at, arrays))
+        return jax.lax.map(lambda v: jax.jvp(gradient, (z,), (v,))[1], vectors)
+
+    jitted = jax.jit(product)
+
+    def apply(vectors: np.ndarray) -> np.ndarray:
+        with TRACING:
+            return np.asarray(jitted(jnp.asarray(z, float), jnp.asarray(vectors, float), arrays))
+
+    return apply
+
+
+def _arrangement(density: Unconstrained) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the globals and of the rows: sites whose first axis is the longest one common to any site."""
+    sizes = {name: int(np.prod(shape)) for name, shape in density.shapes.items()}
+    longest = max(shape[0] for name, shape in density.shapes.items() if shape and sizes[name] > LARGEST_GLOBAL)
+    global_places, columns = [], []
+    for name, place in density.places.items():
+        here = np.arange(place.start, place.stop)
+        shape = density.shapes[name]
+        if shape and shape[0] == longest:
+            columns.append(here.reshape(longest, -1))
+        elif sizes[name] <= LARGEST_GLOBAL:
+            global_places.append(here)
+        else:
+            raise ConfigurationError(
+                f"{name} is neither global nor has it one value for each of the {longest} rows",
+                field="model",
+                expected=f"at most {LARGEST_DENSE} unknowns, or a few global ones and many alike",
+                got=f"{density.size} unknowns",
+                todo="use svi or nuts",
+            )
+    empty = np.empty(0, int)
+    return np.concatenate(global_places) if global_places else empty, np.concatenate(columns, axis=1)
+
+
+def _check_arrow(arrow: Arrowhead, products: Any, density: Unconstrained) -> None:
+    x = np.random.default_rng(0).standard_normal((1, density.size))
+    exact = products(x)[0]
+    mine = np.empty(density.size)
+    of_globals, of_rows = x[0, arrow.global_places], x[0, arrow.row_places]
+    mine[arrow.global_places] = arrow.corner @ of_globals + np.einsum("rkg,rk->g", arrow.border, of_rows)
+    mine[arrow.row_places] = np.einsum("rkg,g->rk", arrow.border, of_globals) + np.einsum(
+        "rkj,rj->rk", arrow.blocks, of_rows
+    )
+    error = float(np.linalg.norm(exact - mine) / max(np.linalg.norm(exact), 1e-300))
+    if not error < ARROW_ERROR:
+        raise ConfigurationError(
+            "the rows depend on each other, not only through the global unknowns",
+            field="model",
+            expected="an arrowhead of the information matrix",
+            got=f"a product that is off by {error:.1e}",
+            todo="use svi or nuts",
+        )
+
+
+def _floored(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Eigenvalues (n, d) and axes (n, d, d) of symmetric matrices, and how many of them were not positive."""
+    if matrices.shape[-1] == 0:
+        return np.empty(matrices.shape[:-1]), matrices, 0
+    strength, axes = np.linalg.eigh(matrices)
+    least = 1e-12 * np.abs(strength).max(-1, keepdims=True)
+    bad = ~(strength > least)
+    return np.where(bad, 1.0 / WIDEST**2, strength), axes, int(bad.sum())

@@ -1,0 +1,35 @@
+"""Models that make data ready for themselves and their guides before anything is compiled."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Ready(NamedTuple):
+    """What a fit runs.
+
+    Args:
+        guide: The guide, with a place to begin; None where none was given.
+        data: The data, as model and guide take them.
+        start: Latent site -> value near the bulk of the posterior, for sites of which moments of the data say one.
+        notes: What was decided and why, sentences.
+    """
+
+    guide: Callable[..., Any] | None
+    data: Any
+    start: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+class AbstractDataModel(ABC):
+    """A model that makes data ready; `svi`, `nuts` and `laplace` ask it to before they begin."""
+
+    @abstractmethod
+    def made_ready(self, data: Any, guide: Callable[..., Any] | None = None, *, batch_size: int | None = None) -> Ready:
+        """Data as the model takes them, and the guide with a place to begin.
+
+        Args:
+            data: As a person has them.
+            guide: The guide, where there is to be one.
+            batch_size: Rows of a mini-batch; None for all.
+        """

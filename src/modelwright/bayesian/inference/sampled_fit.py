@@ -1,0 +1,183 @@
+"""NUTS with the same result as the other ways of fitting: `nuts(model, counts)`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from modelwright.bayesian.inference.data_models import AbstractDataModel
+from modelwright.bayesian.inference.fit_files import read_fit, write_fit
+from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
+from modelwright.bayesian.inference.map_laplace import laplace
+from modelwright.bayesian.inference.samplers import sample_numpyro_model
+from modelwright.bayesian.inference.settings import NutsSettings
+from modelwright.bayesian.inference.traces import draws_dataset
+from modelwright.bayesian.inference.tracing import Call
+from modelwright.bayesian.quiet_arviz import az
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.progress import ProgressCallback, ignore_progress
+from modelwright.core.seeds import named_generator
+from modelwright.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.diagnostics.pointwise_loo import PointwiseLoo
+
+
+def nuts(
+    model: Callable[..., Any],
+    data: Any,
+    *,
+    settings: NutsSettings | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    start: Mapping[str, Any] | None = None,
+    scale: Mapping[str, Any] | None = None,
+    coords: Mapping[str, Sequence[Any]] | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> "SampledFit":
+    """Sample a model by NUTS.
+
+    Args:
+        model: A NumPyro model, called as `model(data, **kwargs)`; continuous latent sites only.
+        data: Its positional argument, or a tuple of several.
+        settings: Draws, chains, seed and the rest.
+        kwargs: Keyword arguments of the model.
+        start: Latent site -> value near which the chains start.
+        scale: Latent site -> rough posterior standard deviation in the unconstrained space.
+        coords: Dimension -> labels.
+        dims: Site -> names of its dimensions; where there are none, the plates that the site stands in.
+        progress: As in `sample_numpyro_model`.
+
+    Raises:
+        KeyboardInterrupt: an interrupt stops all chains and is passed on.
+
+    Source: M. Hoffman, A. Gelman (2014), https://jmlr.org/papers/v15/hoffman14a.html.
+    """
+    if isinstance(model, AbstractDataModel):
+        with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            data = model.made_ready(data).data
+        if start is None:
+            start, scale = _near_the_mode(model, data, kwargs)
+    args = data if isinstance(data, tuple) else (data,)
+    subject = Subject(model, Call.of(args, kwargs or {}), coords or {}, dims or {})
+    with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+        named = subject.named_dims()
+    trace = sample_numpyro_model(
+        model,
+        settings or NutsSettings(),
+        model_args=args,
+        model_kwargs=kwargs,
+        coords=coords,
+        dims=named,
+        progress=progress,
+        start=start,
+        scale=scale,
+    )
+    return SampledFit(subject, trace)
+
+
+def _near_the_mode(
+    model: Callable[..., Any], data: Any, kwargs: Mapping[str, Any] | None
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Where chains start, and rough standard deviations; nothing where the mode has no curvature to speak of."""
+    try:
+        fit = laplace(model, data, kwargs=kwargs)
+    except ConfigurationError:
+        return None, None
+    with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+        values = fit.density.constrain(fit.mode, fit.subject.call.device_arrays())
+    spread = {name: np.clip(scale, 1e-4, 1.0) for name, (_, scale) in fit.locations().items()}
+    return {name: np.asarray(values[name]) for name in spread}, spread
+
+
+@dataclass(frozen=True, eq=False)
+class SampledFit(AbstractFit):
+    """Draws of a posterior by a Markov chain.
+
+    Args:
+        fitted: The model with its data.
+        trace: The draws of every chain, and what the sampler says of them.
+    """
+
+    fitted: Subject
+    trace: az.InferenceData
+
+    @property
+    def subject(self) -> Subject:
+        """What was fitted."""
+        return self.fitted
+
+    @property
+    def draws(self) -> int:
+        """Draws of all chains."""
+        return int(self.trace.posterior.sizes["chain"] * self.trace.posterior.sizes["draw"])
+
+    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+        """Draws picked at random, each at most once where there are enough; see `AbstractFit.sample`."""
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ConfigurationError("not usable", field="n", expected="a whole number of at least 1", got=n)
+        picked = named_generator(seed, "sample").choice(self.draws, size=n, replace=n > self.draws)
+        return {name: values[picked] for name, values in self._flat().items()}
+
+    def diagnose(self) -> Verdict:
+        """R-hat, effective sample sizes, divergences, tree depth and energies together."""
+        from modelwright.bayesian.diagnostics.convergence import assess_convergence
+
+        return assess_convergence(self.trace).verdict
+
+    def to_inferencedata(self, n: int | None = None, seed: int = 0) -> az.InferenceData:
+        """The trace with all its chains; or `n` draws of it."""
+        if n is None:
+            return self.trace
+        arrays = {name: values[None] for name, values in self.sample(n, seed).items()}
+        dims = {str(k): [str(d) for d in v.dims[2:]] for k, v in self.trace.posterior.data_vars.items()}
+        dataset = draws_dataset(arrays, coords=self.fitted.coords, dims=dims, attrs=self.trace.posterior.attrs)
+        return az.InferenceData(posterior=dataset)
+
+    def loo(
+        self, *, unit: str | Sequence[str] | None = None, model: Callable[..., Any] | None = None, draws: int = 1000
+    ) -> "PointwiseLoo":
+        """Leave-one-out predictive densities; see `diagnostics.pointwise_loo.leave_one_out`.
+
+        Draws are thinned evenly to at most `draws`, so that chains stay chains.
+        """
+        from modelwright.bayesian.diagnostics.pointwise_loo import leave_one_out
+
+        posterior = self.trace.posterior
+        every = max(1, -(-self.draws // draws))
+        kept = posterior.isel(draw=slice(0, None, every))
+        flat = {str(name): v.values.reshape(-1, *v.shape[2:]) for name, v in kept.data_vars.items()}
+        with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            return leave_one_out(self.fitted, flat, unit=unit, model=model, chains=posterior.sizes["chain"])
+
+    def save(self, folder: Path | str) -> Path:
+        """Write draws and statistics to a folder."""
+        groups = {
+            group: {str(name): v.values for name, v in self.trace[group].data_vars.items()}
+            for group in ("posterior", "sample_stats")
+        }
+        names = {str(name): [str(d) for d in v.dims[2:]] for name, v in self.trace.posterior.data_vars.items()}
+        coords = {dim: self.trace.posterior[dim].values.tolist() for v in names.values() for dim in v}
+        attrs = dict(self.trace.posterior.attrs)
+        return write_fit(Path(folder), "nuts", groups, {"attrs": attrs, "dims": names, "coords": coords})
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, model: Callable[..., Any], data: Any, *, kwargs: Mapping[str, Any] | None = None
+    ) -> "SampledFit":
+        """Read back what `save` wrote, beside the model and the data it was fitted to."""
+        groups, document = read_fit(folder, "nuts")
+        dims, coords, attrs = document["dims"], document["coords"], document["attrs"]
+        args = data if isinstance(data, tuple) else (data,)
+        trace = az.InferenceData(
+            posterior=draws_dataset(groups["posterior"], coords=coords, dims=dims, attrs=attrs),
+            sample_stats=draws_dataset(groups["sample_stats"], attrs=attrs),
+        )
+        return cls(Subject(model, Call.of(args, kwargs or {}), coords, dims), trace)
+
+    def _flat(self) -> dict[str, np.ndarray]:
+        data = self.trace.posterior.data_vars
+        return {str(name): v.values.reshape(-1, *v.shape[2:]) for name, v in data.items()}
