@@ -1,0 +1,108 @@
+"""Variational autoencoders as parts of a model: an encoder, a latent variable of every cell, a decoder.
+
+Model:   z_c ~ prior,                       parameters of cell c = decoder(z_c)
+Guide:   z_c ~ Normal(loc_c, exp(0.5 log_scale_c)),    loc_c, log_scale_c = encoder(counts of cell c)
+
+`log_scale` is a log *variance*, as everywhere in latent specifications.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpyro.distributions as dist
+
+from modelwright.bayesian.components.amortizers import Amortizer
+from modelwright.bayesian.components.decoders import Decoder, Decoding
+from modelwright.bayesian.components.guide_sites import GuideContext
+from modelwright.bayesian.components.observed import ObservedCounts
+from modelwright.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.builders.latent_specs import LatentSpec
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedAmortizedGuide:
+    """Several parameters of each cell together: what a decoder makes of a latent vector that an encoder guides.
+
+    Args:
+        encoder: An amortizer with the outputs that the latent specification asks for (`loc` and `log_scale`, a log
+            *variance*), usually of the statistic COUNTS.
+        latent_spec: The latent vector.
+        decoder: From the latent vector to named parameters.
+        starts: Output of the decoder -> value at which it begins, a number or shape (n_genes,), such as each gene's
+            mean count.
+
+    Raises:
+        ConfigurationError: an encoder whose outputs are not what the latent specification needs.
+
+    Source:
+        D. P. Kingma, M. Welling (2014), Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; for counts of
+        single cells R. Lopez et al. (2018), https://doi.org/10.1038/s41592-018-0229-2.
+
+    Example:
+        >>> from modelwright.bayesian.builders.latent_specs import GaussianLatentSpec
+        >>> from modelwright.bayesian.components.sufficient_statistics import COUNTS
+        >>> encoder = Amortizer(COUNTS, (128,), ("loc", "log_scale"))
+        >>> group = GroupedAmortizedGuide(encoder, GaussianLatentSpec(10), Decoder((128,), {"mu": "positive"}))
+        >>> group.latent_spec.sample_site
+        'z'
+    """
+
+    encoder: Amortizer
+    latent_spec: "LatentSpec"
+    decoder: Decoder
+    starts: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        needed = dict(self.latent_spec.var_params)
+        if self.encoder.kinds != needed:
+            raise ConfigurationError(
+                "the encoder's outputs are not what the latent variable needs (log_scale is a log variance)",
+                field="encoder.output_params",
+                expected=str(needed),
+                got=self.encoder.kinds,
+            )
+
+    def decoder_module(self, sizes: Mapping[str, int], data: ObservedCounts | None = None) -> Decoding:
+        """Register the decoder `{sample_site}_decoder`, once and outside of all plates.
+
+        Args:
+            sizes: Length of every axis.
+            data: The observed data; not needed.
+
+        Returns:
+            What turns z into the parameters of cells; see `decode`.
+        """
+        name = f"{self.latent_spec.sample_site}_decoder"
+        return self.decoder.register(name, self.latent_spec.latent_dim, sizes, self.starts)
+
+    def decode(self, decoding: Decoding, z: Any, batch: Any = None) -> dict[str, Any]:
+        """Parameters of cells from their latent vectors, inside the plate of cells or outside.
+
+        Args:
+            decoding: What `decoder_module` returned.
+            z: Shape (n_batch, latent_dim).
+            batch: Batch of each of these cells, shape (n_batch,); None without.
+
+        Returns:
+            Output -> value, shape (n_batch, n_genes) or (n_batch,).
+        """
+        return decoding(z, batch)
+
+    def encode(self, context: GuideContext, plate: Any = None) -> dist.Distribution:
+        """Register the encoder `{sample_site}_encoder` and return the guide's distribution of z.
+
+        Called once and outside of all plates; z is sampled from it inside the plate of cells.
+
+        Args:
+            context: The mini-batch and the data.
+            plate: The plate of cells; not needed.
+
+        Returns:
+            Batch shape (n_batch,), event shape (latent_dim,).
+        """
+        inputs = self.encoder.inputs(context.data, "cells", context.cells)
+        name = f"{self.latent_spec.sample_site}_encoder"
+        return self.latent_spec.make_guide_dist(self.encoder.outputs(name, inputs, self.latent_spec.latent_dim))

@@ -1,0 +1,56 @@
+"""Likelihoods: how counts follow from parameters. They only observe; priors and plates belong to specifications.
+
+A likelihood names the parameters it needs, makes the distribution of a cell's genes from their laid-out values (cells
+first, genes last), and says whether the whole table of counts has a compressed form.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpyro.distributions as dist
+
+
+class AbstractLikelihood(ABC):
+    """How what was observed follows from parameters."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters it needs."""
+
+    @abstractmethod
+    def distribution(self, values: Mapping[str, Any]) -> dist.Distribution:
+        """Distribution of single counts.
+
+        Args:
+            values: Laid-out values of `parameters`, by name.
+
+        Returns:
+            Batch shape that broadcasts to (n_cells, n_genes); for likelihoods `over_genes` an event of shape (n_genes,)
+            and a batch shape that broadcasts to (n_cells,).
+        """
+
+    @property
+    def n_components(self) -> int:
+        """Components of a mixture; 0 for what is none."""
+        return 0
+
+    @property
+    def over_genes(self) -> bool:
+        """Whether `distribution` is of all genes of a cell together instead of single counts."""
+        return False
+
+    def compressed_form(self, dims: Mapping[str, tuple[str, ...]]) -> str | None:
+        """Name of the compressed form for parameters over these axes, None where every entry has to be looked at."""
+        return None
+
+    def compressed_log_prob(self, form: str, values: Mapping[str, Any], compressed: Any) -> Any:
+        """Log probability of the whole table in nats, a scalar.
+
+        Args:
+            form: What `compressed_form` said.
+            values: Laid-out values of `parameters`, of all cells.
+            compressed: The table, compressed.
+        """
+        raise TypeError(f"{type(self).__name__} has no compressed form")  # not reached: compressed_form says None
