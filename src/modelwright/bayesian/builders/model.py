@@ -1,0 +1,223 @@
+"""A built model: a plain NumPyro callable with three ways to run.
+
+model(dims={"n_cells": 100, "n_genes": 20})    prior predictive: counts are drawn
+model(counts)                                   all cells
+model(counts, batch_size=256)                   a mini-batch, its likelihood and cell priors scaled up, unbiased
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+
+from modelwright.bayesian.builders.axes import BATCHES, axis_lengths, beside, gathered, laid_out
+from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part
+from modelwright.bayesian.builders.model_picture import model_svg
+from modelwright.bayesian.builders.prior_sampling import sample_prior
+from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
+from modelwright.bayesian.components.likelihoods import AbstractLikelihood
+from modelwright.bayesian.components.observed import ObservedCounts
+from modelwright.bayesian.inference.data_models import AbstractDataModel, Ready
+from modelwright.bayesian.inference.model_sites import Site, find_sites
+from modelwright.bayesian.inference.tracing import Call
+from modelwright.core.errors import ConfigurationError
+
+COUNTS = "counts"
+PLATE = "cells"
+
+Entries = Literal["auto", "dense", "compressed"]
+"""Whether the likelihood looks at every entry of the table or at its distinct pairs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model(AbstractDataModel):
+    """A model composed of parameters, derived quantities and a likelihood.
+
+    Args:
+        parts: Every part after all it depends on.
+        dims: Axes of every part, by name; batches count as cells.
+        likelihood: How counts follow.
+        entries: "auto" (compressed where the likelihood allows), "dense" (every entry is looked at) or "compressed".
+        groups: Latent variables with their decoders, by sample site.
+        lengths: Axes whose length is fixed, such as "n_components".
+    """
+
+    parts: tuple[Part, ...]
+    dims: Mapping[str, tuple[str, ...]]
+    likelihood: AbstractLikelihood
+    entries: Entries = "auto"
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def specs(self) -> tuple[AbstractParamSpec, ...]:
+        """The parameters, in the order they are sampled."""
+        return tuple(part for part in self.parts if isinstance(part, AbstractParamSpec))
+
+    @property
+    def has_components(self) -> bool:
+        """Whether there is an axis of mixture components."""
+        return COMPONENTS in self.lengths
+
+    @property
+    def compressed_form(self) -> str | None:
+        """Name of the compressed form of the likelihood, None when every entry of the table has to be looked at."""
+        return self.likelihood.compressed_form({name: self.dims[name] for name in self.likelihood.parameters})
+
+    def __call__(
+        self,
+        counts: Any = None,
+        *,
+        dims: Mapping[str, int] | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Run the model under NumPyro's effect handlers.
+
+        Args:
+            counts: Shape (n_cells, n_genes), or `ObservedCounts`; None to draw them.
+            dims: Lengths of axes that neither the counts nor the builder know; all of them without counts.
+            batch_size: Cells in a mini-batch; all of them when left out.
+
+        Returns:
+            The counts, observed or drawn, of the (mini-batch's) cells.
+        """
+        data = None if counts is None else as_observed(counts)
+        sizes = axis_lengths(self.specs, self.lengths, data, dims)
+        work = _Values(self, data)
+        for part in self.parts:
+            if isinstance(part, AbstractParamSpec) and not part.is_cell_specific:
+                work.sample(part, sizes)
+            if CELLS not in self.dims[part.name]:
+                work.lay_out(part, sizes)
+        decoders = {site: group.decoder_module(sizes, data) for site, group in self.groups.items()}
+        priors = {site: group.latent_spec.prior() for site, group in self.groups.items()}
+        plate = numpyro.plate(PLATE, sizes[CELLS], subsample_size=batch_size)
+        with plate as index:
+            work.cells = None if batch_size is None else index
+            here = sizes if batch_size is None else {**sizes, CELLS: batch_size}
+            for site, group in self.groups.items():
+                z = numpyro.sample(site, priors[site])
+                work.values.update(group.decode(decoders[site], z, work.batch))
+            for part in self.parts:
+                if isinstance(part, AbstractParamSpec) and part.is_cell_specific:
+                    work.sample(part, here)
+                if CELLS in self.dims[part.name]:
+                    work.lay_out(part, here)
+            needed = {name: work.laid[name] for name in self.likelihood.parameters}
+            if data is None or data.compressed is None or batch_size is not None or self.entries == "dense":
+                observed = None if data is None else data.rows(work.cells)
+                return numpyro.sample(COUNTS, self._of_one_cell(needed, here), obs=observed)
+        form = self.compressed_form
+        assert form is not None  # `observe` compresses only for models that have one
+        numpyro.factor(COUNTS, self.likelihood.compressed_log_prob(form, needed, data.compressed))
+        return data.dense
+
+    def sites(self, counts: Any = None, *, dims: Mapping[str, int] | None = None) -> list[Site]:
+        """Name, shape, support and plates of every site, found without computing anything.
+
+        Args:
+            counts: As for a run of the model.
+            dims: As for a run of the model.
+        """
+        call = Call.of(() if counts is None else (as_observed(counts),), {} if dims is None else {"dims": dims})
+        found = find_sites(self, call)
+        return [site for group in (found.latent, found.deterministic, found.observed) for site in group.values()]
+
+    def render(self) -> bytes:
+        """The model as a plate diagram, a whole SVG file."""
+        return model_svg(self.parts, dict(self.dims), self.likelihood, tuple(self.groups))
+
+    def made_ready(self, data: Any, guide: Any = None, *, batch_size: int | None = None) -> Ready:
+        """Counts compressed where that serves, and the guide beginning near the data; see `AbstractDataModel`."""
+        from modelwright.bayesian.builders.readiness import made_ready  # which looks into models itself
+
+        return made_ready(self, data, guide, batch_size=batch_size)
+
+    def _of_one_cell(self, values: Mapping[str, Any], sizes: Mapping[str, int]) -> dist.Distribution:
+        """Distribution of the genes of a cell, an event; batched over cells by the plate."""
+        found = self.likelihood.distribution(values)
+        if self.likelihood.over_genes:
+            return found
+        lead = found.batch_shape[:-1] if found.batch_shape else ()
+        return found.expand((*lead, sizes[GENES])).to_event(1)
+
+
+class _Values:
+    """Everything computed so far in one run of a model."""
+
+    def __init__(self, model: Model, data: ObservedCounts | None) -> None:
+        self.model = model
+        self.data = data
+        self.cells: Any = None
+        self.values: dict[str, Any] = {}
+        self.laid: dict[str, Any] = {}
+
+    @property
+    def batch(self) -> Any:
+        """Batch of the cells at hand, None without batches."""
+        if self.data is None or self.data.batch is None or self.cells is None:
+            return None if self.data is None else self.data.batch
+        return jnp.take(self.data.batch, self.cells, axis=0)
+
+    def sample(self, spec: AbstractParamSpec, sizes: Mapping[str, int]) -> None:
+        """Sample a parameter from its prior."""
+        arguments = {
+            other: beside(self.laid[other], self.model.dims[other], spec.dims, components=self.model.has_components)
+            for other in spec.depends_on
+        }
+        self.values[spec.name] = sample_prior(spec, arguments, sizes)
+
+    def lay_out(self, part: Part, sizes: Mapping[str, int]) -> None:
+        """Compute what is not a parameter, and lay the value out."""
+        name, dims, components = part.name, self.model.dims[part.name], self.model.has_components
+        match part:
+            case Derived():
+                found = part.function(*(self.laid[other] for other in part.depends_on))
+                try:
+                    kept = gathered(found, dims, sizes, components=components)
+                except ValueError as error:
+                    raise ConfigurationError(
+                        f"came out with shape {jnp.shape(found)}",
+                        field=name,
+                        expected=f"axes {', '.join(dims) or '(a single number)'}",
+                        todo="let the function broadcast, or say its axes with dims=(...)",
+                    ) from error
+                self.values[name] = numpyro.deterministic(name, kept)
+            case FromData():
+                self.values[name] = self._from_data(part)
+            case Decoded():
+                numpyro.deterministic(name, self.values[name])
+        if BATCHES in dims_of(part) and self.batch is None:
+            raise ConfigurationError(
+                "has a value per batch, and the batches of the cells are not known",
+                field=name,
+                todo="give counts with batches: observe(counts, batch=...)",
+            )
+        self.laid[name] = laid_out(self.values[name], dims_of(part) or dims, components=components, batch=self.batch)
+
+    def _from_data(self, part: FromData) -> Any:
+        if self.data is None:
+            raise ConfigurationError(
+                "is read off the counts, and there are none",
+                field=part.name,
+                todo="give counts, or put a parameter in its place to draw from the prior",
+            )
+        return self.data.of_cells(part.statistic.name, self.cells)
+
+
+def as_observed(counts: Any) -> ObservedCounts:
+    """Counts as models see them; what is that already stays as it is."""
+    if isinstance(counts, ObservedCounts):
+        return counts
+    array = jnp.asarray(counts)
+    if array.ndim != 2:
+        raise ConfigurationError("not a table", field=COUNTS, expected="shape (n_cells, n_genes)", got=array.shape)
+    return ObservedCounts(dense=array, n_cells=array.shape[0], n_genes=array.shape[1])
+
+
+def dims_of(part: Part) -> tuple[str, ...]:
+    """Axes that a part says it has, () where it says none."""
+    return part.dims or ()

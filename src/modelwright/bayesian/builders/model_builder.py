@@ -1,0 +1,194 @@
+"""Composing a model from specifications, derived quantities, latent variables and a likelihood."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self, final, get_args
+
+from modelwright.bayesian.builders.axes import joined
+from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part, check_levels, ordered
+from modelwright.bayesian.builders.model import COUNTS, PLATE, Entries, Model
+from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
+from modelwright.bayesian.components.likelihoods import AbstractLikelihood
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.names import suggestion
+
+_TAKEN = (COUNTS, PLATE)
+
+
+@final
+class ModelBuilder:
+    """Collects the parts of a model, in any order, and puts them together.
+
+    Every `add_...` and `with_...` returns the builder itself; `build` checks the whole.
+
+    Example:
+        >>> from modelwright.bayesian.builders import BetaSpec, LogNormalSpec
+        >>> from modelwright.bayesian.components import NegativeBinomialLikelihood
+        >>> model = (ModelBuilder()
+        ...     .add_param(BetaSpec("p", (), (1.0, 1.0)))
+        ...     .add_param(LogNormalSpec("mu", ("n_genes",), (0.0, 1.0), is_gene_specific=True))
+        ...     .add_derived("r", lambda p, mu: mu * (1 - p) / p, ["p", "mu"])
+        ...     .with_likelihood(NegativeBinomialLikelihood())
+        ...     .build())
+        >>> [part.name for part in model.parts]
+        ['p', 'mu', 'r']
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Part] = []
+        self._groups: dict[str, Any] = {}
+        self._likelihood: AbstractLikelihood | None = None
+        self._entries: Entries = "auto"
+
+    def add_param(self, spec: AbstractParamSpec) -> Self:
+        """Add a parameter.
+
+        Raises:
+            ConfigurationError: its name is taken.
+        """
+        if not isinstance(spec, AbstractParamSpec):
+            raise ConfigurationError(
+                "not a specification", field="spec", expected='one such as BetaSpec("p", (), (1.0, 1.0))', got=spec
+            )
+        return self._add(spec)
+
+    def add_derived(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        depends_on: Sequence[str],
+        *,
+        dims: Iterable[str] | None = None,
+    ) -> Self:
+        """Add a quantity that is computed from others.
+
+        Args:
+            name: What it is called; a deterministic site of the model.
+            function: Takes the values of `depends_on` in order. They are laid out to broadcast, cells first, genes
+                last: a number per cell is (n_cells, 1) beside genes.
+            depends_on: Names of parameters or other derived quantities, added before or after.
+            dims: Axes of the result; all of those it depends on when left out.
+        """
+        if isinstance(depends_on, str) or not all(isinstance(other, str) for other in depends_on):
+            raise ConfigurationError(
+                "not names", field=f"{name}.depends_on", expected='a list such as ["p", "mu"]', got=depends_on
+            )
+        if not callable(function):
+            raise ConfigurationError("not a function", field=f"{name}.function", got=function)
+        return self._add(Derived(name, function, tuple(depends_on), None if dims is None else tuple(dims)))
+
+    def add_statistic(self, name: str, statistic: Any) -> Self:
+        """Add a number that is read off each cell's counts, such as its total, for derived quantities to use.
+
+        Args:
+            name: What derived quantities call it.
+            statistic: A `SufficientStatistic` such as TOTAL_COUNT.
+        """
+        return self._add(FromData(name, statistic, (CELLS,)))
+
+    def add_latent(self, group: Any) -> Self:
+        """Add a latent variable of every cell with the decoder that turns it into parameters.
+
+        Args:
+            group: A `GroupedAmortizedGuide`, which the guide builder takes as well.
+        """
+        site = group.latent_spec.sample_site
+        if site in self._groups:
+            raise ConfigurationError(f"{site!r} is there already", field=site, todo="give it another sample_site")
+        for name, per_gene in group.decoder.outputs_over_genes().items():
+            self._add(Decoded(name, (CELLS, GENES) if per_gene else (CELLS,), site))
+        self._groups[site] = group
+        return self
+
+    def with_likelihood(self, likelihood: AbstractLikelihood, *, entries: Entries = "auto") -> Self:
+        """Say how counts follow from the parameters.
+
+        Args:
+            likelihood: How.
+            entries: "auto" takes the compressed form where there is one, "dense" looks at every entry of the table,
+                "compressed" refuses where there is none. The value is the same.
+        """
+        if not isinstance(likelihood, AbstractLikelihood):
+            raise ConfigurationError(
+                "not a likelihood",
+                field="likelihood",
+                expected="one such as NegativeBinomialLikelihood()",
+                got=likelihood,
+            )
+        if entries not in get_args(Entries):
+            raise ConfigurationError(
+                "not one of the choices", field="entries", expected=" or ".join(get_args(Entries)), got=entries
+            )
+        self._likelihood, self._entries = likelihood, entries
+        return self
+
+    def build(self) -> Model:
+        """The model.
+
+        Raises:
+            ConfigurationError: there is no likelihood, a name is unknown, parts depend on each other in a circle, or
+                axes contradict each other, naming the part.
+        """
+        likelihood = self._likelihood
+        if likelihood is None:
+            raise ConfigurationError(
+                "the model observes nothing",
+                field="likelihood",
+                todo="add .with_likelihood(NegativeBinomialLikelihood())",
+            )
+        parts = ordered(self._parts)
+        dims = _all_dims(parts)
+        for name in likelihood.parameters:
+            if name not in dims:
+                raise ConfigurationError(
+                    f"{type(likelihood).__name__} needs {name!r}, and nothing of that name is in the model",
+                    field="likelihood",
+                    expected=", ".join(likelihood.parameters),
+                    got=", ".join(dims) or None,
+                    todo=f"add it by add_param or add_derived; {suggestion(name, dims)}",
+                )
+        check_levels(parts, dims)
+        _check_components(parts, likelihood)
+        lengths = {COMPONENTS: likelihood.n_components} if likelihood.n_components else {}
+        return Model(parts, dims, likelihood, entries=self._entries, groups=dict(self._groups), lengths=lengths)
+
+    def _add(self, part: Part) -> Self:
+        name = part.name
+        if not isinstance(name, str) or not name.isidentifier() or name in _TAKEN:
+            raise ConfigurationError(
+                "not a usable name", field="name", expected=f"a name other than {', '.join(_TAKEN)}", got=name
+            )
+        if any(other.name == name for other in self._parts):
+            raise ConfigurationError(
+                f"{name!r} is there already", field=name, todo="give every part of the model a name of its own"
+            )
+        self._parts.append(part)
+        return self
+
+
+def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for part in parts:
+        if isinstance(part, Derived) and part.dims is None:
+            found[part.name] = joined(found[other] for other in part.depends_on)
+        else:
+            found[part.name] = joined([part.dims or ()])
+            extra = {dim for other in part.depends_on for dim in found[other]} - set(found[part.name])
+            if extra and isinstance(part, AbstractParamSpec):
+                raise ConfigurationError(
+                    f"its prior depends on a parameter with the axis {sorted(extra)[0]!r}, which it has not itself",
+                    field=part.name,
+                    expected=f"shape_dims with {', '.join(sorted(extra))}",
+                    got=part.shape_dims,
+                )
+    return found
+
+
+def _check_components(parts: Sequence[Part], likelihood: AbstractLikelihood) -> None:
+    mixed = [part.name for part in parts if isinstance(part, AbstractParamSpec) and COMPONENTS in part.dims]
+    if mixed and not likelihood.n_components:
+        raise ConfigurationError(
+            "differs between components, and the likelihood is no mixture",
+            field=mixed[0],
+            expected="MixtureLikelihood(..., n_components=...)",
+            got=type(likelihood).__name__,
+        )

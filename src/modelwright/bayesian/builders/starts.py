@@ -1,0 +1,132 @@
+"""Where guides begin: at the mode of the posterior, with its curvature, found from moments of the counts.
+
+    moments of the counts -> the mode by L-BFGS -> location and spread of every parameter, slopes on global ones
+
+A guide that begins there has little left to learn; from the middle of the unconstrained space thousands of steps go by.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import biject_to
+
+from modelwright.bayesian.builders.composition import Decoded
+from modelwright.bayesian.builders.guide import Guide
+from modelwright.bayesian.builders.model import Model
+from modelwright.bayesian.builders.specification import AbstractParamSpec
+from modelwright.bayesian.components.guide_sites import Start
+from modelwright.bayesian.components.observed import ObservedCounts
+from modelwright.bayesian.inference.map_laplace import LaplaceFit, laplace
+from modelwright.core.errors import ConfigurationError
+
+LEAST_SPREAD, LARGEST_SPREAD = 1e-4, 3.0
+"""Spreads that a guide may begin with: a mode in a corner has curvatures that say little."""
+
+
+def starts_from_data(
+    model: Model, guide: Guide, data: ObservedCounts, first: Mapping[str, Any]
+) -> tuple[dict[str, Start], str]:
+    """Where each parameter of a guide begins, and a sentence about how that was found.
+
+    Args:
+        model: The model.
+        guide: Its guide, whose families say whether a spread is meant given other parameters.
+        data: The counts.
+        first: Values to climb from, see `values_from_moments`.
+    """
+    by_name = {spec.name: spec for spec in model.specs}
+    located = {name: Start(location=by_name[name].bijector.inv(jnp.asarray(value))) for name, value in first.items()}
+    if any(isinstance(part, Decoded) for part in model.parts):
+        return located, "the guide begins at moments of the counts (a decoder has no mode to climb to)"
+    try:
+        fit = laplace(model, data, start=first)
+    except ConfigurationError as error:
+        return located, f"the guide begins at moments of the counts (no curvature: {error.what})"
+    how = f"the guide begins at the mode, found in {fit.iterations} iterations from moments of the counts"
+    return _from_mode(model, guide, fit), how
+
+
+def values_from_moments(model: Model, data: ObservedCounts) -> dict[str, Any]:
+    """Parameter -> value, for parameters with the usual names (see `moments_of`)."""
+    moments = moments_of(data)
+    return {
+        spec.name: _spread_over(moments[spec.name], spec, model, data) for spec in model.specs if spec.name in moments
+    }
+
+
+def moments_of(data: ObservedCounts) -> dict[str, Any]:
+    """What moments of the counts say of parameters with the usual names.
+
+    With variance = mean/(1-p) for every gene, p is 1 - mean/variance, the median over the genes that are expressed.
+
+    Args:
+        data: The counts.
+
+    Returns:
+        mu and r (n_genes,), p, phi, gate and p_capture (n_cells,).
+
+    Example:
+        >>> from modelwright.bayesian.components.observed import observe
+        >>> counts = np.random.default_rng(0).negative_binomial(2.0, 0.4, (500, 20))   # r = 2, p = 0.6
+        >>> found = moments_of(observe(counts))
+        >>> bool(abs(found["p"] - 0.6) < 0.1), bool(abs(found["r"].mean() - 2.0) < 0.5)
+        (True, True)
+    """
+    if data.compressed is not None:
+        table = data.compressed
+        count, times = np.asarray(table.pair_count, float), np.asarray(table.pair_multiplicity, float)
+        gene = np.asarray(table.pair_group) % data.n_genes
+        total = np.bincount(gene, count * times, minlength=data.n_genes)
+        squares = np.bincount(gene, count**2 * times, minlength=data.n_genes)
+        depth = np.asarray(table.cell_total, float)
+    else:
+        dense = np.asarray(data.rows(), float)
+        total, squares, depth = dense.sum(0), (dense**2).sum(0), dense.sum(1)
+    mean = (total + 0.5) / data.n_cells
+    variance = np.maximum(squares / data.n_cells - mean**2, 0.0)
+    expressed = total >= min(20.0, np.median(total))
+    p = float(np.clip(1.0 - np.median(mean[expressed] / np.maximum(variance[expressed], 1e-9)), 0.02, 0.98))
+    share = np.clip(0.5 * depth / max(np.median(depth), 1.0), 0.05, 0.95)
+    phi = (1.0 - p) / p
+    return {"mu": mean, "r": mean * phi, "p": p, "phi": phi, "gate": 0.05, "p_capture": share}
+
+
+def _spread_over(value: Any, spec: AbstractParamSpec, model: Model, data: ObservedCounts) -> Any:
+    """A moment as a value of the parameter; components are set apart a little, or they would stay alike for ever."""
+    lengths = {**model.lengths, "n_cells": data.n_cells, "n_genes": data.n_genes, **data.lengths}
+    shape = tuple(lengths[dim] for dim in spec.dims)
+    found = np.broadcast_to(np.asarray(value, float), shape)
+    if not spec.is_mixture:
+        return found
+    return found * np.exp(0.3 * np.random.default_rng(0).standard_normal(shape))
+
+
+def _from_mode(model: Model, guide: Guide, fit: LaplaceFit) -> dict[str, Start]:
+    located, slopes = fit.locations(), fit.slopes
+    found: dict[str, Start] = {}
+    with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+        changed = {spec.name: _coordinates(spec, *located[spec.name]) for spec in model.specs}
+        for spec in model.specs:
+            location, spread, change = changed[spec.name]
+            here: dict[str, Any] = {}
+            for other in guide.families[spec.name].conditions_on:
+                slope = slopes.get(spec.name, {}).get(other)
+                if slope is not None:
+                    _, spread_of_other, change_of_other = changed[other]
+                    here[other] = slope * change / change_of_other
+                    spread = np.sqrt(np.maximum(spread**2 - (here[other] * spread_of_other) ** 2, 0.01 * spread**2))
+            found[spec.name] = Start(location, np.clip(spread, LEAST_SPREAD, LARGEST_SPREAD), here)
+    return found
+
+
+def _coordinates(spec: AbstractParamSpec, location: Any, spread: Any) -> tuple[Any, Any, Any]:
+    """Location and spread in the specification's coordinates, and how fast these change with NumPyro's."""
+    usual = biject_to(spec.support)
+    if type(spec.bijector) is type(usual):
+        return location, spread, 1.0
+    move = lambda u: spec.bijector.inv(usual(u))  # noqa: E731
+    moved, change = jax.jvp(move, (jnp.asarray(location),), (jnp.ones_like(jnp.asarray(location)),))
+    return np.asarray(moved), np.asarray(spread * jnp.abs(change)), np.asarray(change)
