@@ -1,0 +1,1 @@
+"""Count models of cells x genes, ready-made over the builders."""

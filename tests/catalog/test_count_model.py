@@ -1,0 +1,49 @@
+"""The catalog's count model from a file to an answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from modelwright.catalog.model_registry import ModelRegistry
+from modelwright.core.errors import ConfigurationError, DataError, NotFoundError
+from modelwright.data.counts import simulate_counts
+
+
+def test_it_trains_answers_and_scores(tmp_path: Path) -> None:
+    counts = simulate_counts("nbdm", n_cells=120, n_genes=8, p=0.6, seed=3).counts
+    table = pd.DataFrame(counts.matrix.toarray(), index=counts.cells, columns=counts.genes)
+    table.to_csv(tmp_path / "cells.csv")
+    model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
+    options = {"data": str(tmp_path / "cells.csv"), "n_genes": 5}
+    result = model.train(model.load_data(**options), data_options=options, model="nbdm", inference="laplace")
+    assert result["status"] == "complete"
+    assert result["metrics"]["n_genes"] == 5
+    run = model.trained_run()
+    genes = run.table("genes")
+    answer = model.answer({"gene": genes["gene"][0]})
+    assert answer["predictions"][0]["mu_lower"] < answer["predictions"][0]["mu_mean"]
+    with pytest.raises(NotFoundError, match="the run has no gene 'gene_0'"):
+        model.answer({"gene": "gene_0"})
+    odd = table.copy()
+    odd.iloc[7, :] = 500
+    odd.to_csv(tmp_path / "new.csv")
+    scored = model.score({"data": str(tmp_path / "new.csv")}).frame
+    assert scored["cell"][0] == counts.cells[7]
+    assert np.isfinite(scored["score"]).all()
+
+
+def test_normalised_counts_are_refused_before_a_run_is_opened(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [0.5, 1.2], "b": [0.0, 3.3]}, index=["x", "y"]).to_csv(tmp_path / "cells.csv")
+    model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
+    with pytest.raises(DataError):
+        model.load_data(data=str(tmp_path / "cells.csv"))
+    assert not model.has_trained_model()
+
+
+def test_a_likelihood_that_cannot_be_compressed_is_refused(tmp_path: Path) -> None:
+    counts = simulate_counts("nbdm", n_cells=30, n_genes=4, seed=3).counts
+    model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
+    with pytest.raises(ConfigurationError, match="there is no compressed likelihood: mini-batches look at their cells"):
+        model.train(counts, likelihood="compressed", inference="svi", batch_size=10)
