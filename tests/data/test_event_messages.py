@@ -205,7 +205,7 @@ def test_two_rows_for_one_window_are_named() -> None:
     ("name", "content", "sentence"),
     [
         ("empty.csv", b"", "the file is empty"),
-        ("empty.csv.gz", gzip.compress(b""), "the file is empty"),
+        ("empty.csv.gz", gzip.compress(b"", mtime=0), "the file is empty"),
         ("header.csv", b"who,n\n", "the table has no rows"),
         ("garbage.csv", bytes(range(256)) * 20, "not a text file in UTF-8"),
         ("latin.csv", "who,n\nZo\u00eb,1\n".encode("latin-1"), "not a text file in UTF-8"),
@@ -213,7 +213,7 @@ def test_two_rows_for_one_window_are_named() -> None:
         ("long.csv", b"who,n\na,1\nb,2,3\n", "long.csv cannot be read: CSV Error on Line: 3"),
         ("quote.csv", b'who,n\n"a,1\nb,2\n', "quote.csv cannot be read: CSV Error"),
         ("not.csv.gz", b"who,n\na,1\n", "not a gzip file, or a damaged one"),
-        ("cut.csv.gz", gzip.compress(b"who,n\n" + b"a,1\n" * 9999)[:60], "not a gzip file, or a damaged one"),
+        ("cut.csv.gz", gzip.compress(b"who,n\n" + b"a,1\n" * 9999, mtime=0)[:60], "not a gzip file, or a damaged one"),
         ("garbage.parquet", b"PAR1" + bytes(64), "garbage.parquet cannot be read"),
         ("cut.jsonl", b'{"who": "a", "n": 1}\n{"who": "b", "n"', "cut.jsonl cannot be read"),
         ("numbers.jsonl", b"1\n2\n", "numbers.jsonl cannot be read"),

@@ -31,6 +31,9 @@ DIRECTIONS = 3
 LARGEST_DENSE = 400
 """Unknowns up to which all directions are found at once; of more, the flattest by Lanczos' iteration."""
 
+FLATTEST = 1e-10
+"""Eigenvalue (of a matrix with unit diagonal, in double precision) below which a direction has no curvature at all."""
+
 SHARE_NAMED = 0.02
 """Share of a direction from which a site is named (arbitrary)."""
 
@@ -42,7 +45,8 @@ class Direction:
     Args:
         shares: Site -> its share of the direction, largest first; they add up to one.
         signs: Site -> 1 where (nearly) all of its numbers grow along the direction, -1 where they fall, 0 for neither.
-        spread: Standard deviation along it, over what the curvatures of its unknowns one by one would give.
+        spread: Standard deviation along it, over what the curvatures of its unknowns one by one would give; infinite
+            where the density does not fall off along it.
         reported: The same of the fit's own draws.
         prior_share: Share of the curvature along it that the data do not account for.
     """
@@ -92,13 +96,17 @@ class Identifiability:
         )
 
 
-def identify(fit: "AbstractFit", *, draws: int = DRAWS, seed: int = 0) -> Identifiability:
+def identify(
+    fit: "AbstractFit", *, draws: int = DRAWS, seed: int = 0, model: Callable[..., Any] | None = None
+) -> Identifiability:
     """Contraction of every unknown and the flattest directions at the posterior's middle.
 
     Args:
         fit: Any fit.
         draws: Draws of prior and posterior.
         seed: Their seed.
+        model: A model of the same density that observes its data one by one, where the fitted one sums them up: what
+            the data say along a curved ridge is told from single observations only.
 
     Source: A. Raue et al. (2009), https://doi.org/10.1093/bioinformatics/btp358 (directions that data leave open); D.
     Schad, M. Betancourt, S. Vasishth (2021), https://arxiv.org/abs/1904.12765 (contraction).
@@ -107,7 +115,7 @@ def identify(fit: "AbstractFit", *, draws: int = DRAWS, seed: int = 0) -> Identi
 
     subject = fit.subject
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-        density = Unconstrained.of(subject.model, subject.call)
+        density = Unconstrained.of(model or subject.model, subject.call)
         sampled = fit.sample(draws, seed)
         posterior = _unconstrained(density, {name: sampled[name] for name in density.shapes})
         prior = _unconstrained(density, _prior_draws(density, draws, seed))
@@ -151,7 +159,7 @@ def flattest_directions(
     for k in range(min(count, len(strength))):
         along = axes[:, k]
         step = scale * along
-        spread = float(1.0 / np.sqrt(max(strength[k], 1e-12)))
+        spread = float(1.0 / np.sqrt(strength[k])) if strength[k] > FLATTEST else np.inf
         reported = float(((draws - z) @ (along / scale)).std())
         total = max(strength[k], 1e-12)
         known = data_information(step)
@@ -198,10 +206,19 @@ def direction_findings(directions: Sequence[Direction]) -> tuple[Finding, ...]:
             "Anchor one of them: an informative prior, a value known from elsewhere, or a parameterisation without it."
         )
     words = "good unless the priors hold most of a direction at least 3 times as wide as its unknowns show one by one"
-    first = Finding(
-        "flat_direction", "spread along the flattest direction", flat.spread, grade, words, sentence, advice
-    )
-    narrow = max(directions, key=lambda d: d.spread / max(d.reported, 1e-300))
+    value = flat.spread if np.isfinite(flat.spread) else None
+    first = Finding("flat_direction", "spread along the flattest direction", value, grade, words, sentence, advice)
+    label = "how much too narrow the fit is along a direction"
+    curved = [direction for direction in directions if np.isfinite(direction.spread)]
+    if not curved:
+        sentence = (
+            "the density does not fall off along the flattest directions, so the fit's spread has no measure there"
+        )
+        advice = "Compare with NUTS on a part of the data."
+        return first, Finding(
+            "guide_spread", label, None, Grade.UNKNOWN, thresholds.JOINT_SPREAD.words, sentence, advice
+        )
+    narrow = max(curved, key=lambda d: d.spread / max(d.reported, 1e-300))
     factor = narrow.spread / max(narrow.reported, 1e-300)
     grade = thresholds.JOINT_SPREAD.grade(factor)
     if grade is Grade.GOOD:
@@ -212,7 +229,6 @@ def direction_findings(directions: Sequence[Direction]) -> tuple[Finding, ...]:
             "posterior's curvature gives"
         )
         advice = "Take a guide that is joint over these sites (low rank, or several parameters together), or NUTS."
-    label = "how much too narrow the fit is along a direction"
     second = Finding("guide_spread", label, factor, grade, thresholds.JOINT_SPREAD.words, sentence, advice)
     return first, second
 

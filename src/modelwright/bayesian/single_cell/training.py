@@ -1,6 +1,7 @@
 """One training of a count model: fit, checks, tables and report."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from modelwright.bayesian.inference.sampled_fit import nuts
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.variational import svi
 from modelwright.bayesian.single_cell.count_models import count_model
-from modelwright.bayesian.single_cell.replications import cells_to_check, replicated_tables
+from modelwright.bayesian.single_cell.replications import LARGEST_CHECK, cells_to_check, replicated_tables
 from modelwright.bayesian.single_cell.report_sections import written_sections
 from modelwright.bayesian.single_cell.settings import CountModelSettings
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
@@ -59,7 +60,8 @@ def train_count_model(
     found = list(fit.diagnose().findings)
     progress(ProgressEvent("check", 1, 3, "parts"))
     if settings.captures:
-        found += identify(fit).findings
+        small = counts.n_cells * counts.n_genes <= LARGEST_CHECK
+        found += identify(fit, model=replace(model, entries="dense") if small else None).findings
     progress(ProgressEvent("check", 2, 3, "parts"))
     cells = cells_to_check(counts.n_cells, counts.n_genes, sampling.seed)
     check = predictive_check(model, draws, counts, cells, sampling.seed)
@@ -157,7 +159,7 @@ def _fitted(
     if chosen == "nuts":
         return nuts(model, counts, settings=sampling, coords=coords, dims=dims, progress=progress)
     guide = GuideBuilder().for_model(model).build()
-    return svi(
+    fit = svi(
         model,
         guide,
         counts,
@@ -168,3 +170,6 @@ def _fitted(
         dims=dims,
         progress=progress,
     )
+    if fit.interrupted:  # `svi` hands over what it has; a training that was interrupted leaves no result
+        raise KeyboardInterrupt
+    return fit
