@@ -9,12 +9,12 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
+from modelwright.bayesian.components.beta_prime import BetaPrime
 from modelwright.bayesian.components.count_kernels import negative_binomial_log_prob
 from modelwright.bayesian.components.parameterizations import (
     CANONICAL,
     MEAN_ODDS,
     MEAN_PROB,
-    BetaPrime,
     convert,
     odds_prior,
     parameterization,
@@ -74,7 +74,7 @@ def test_beta_prime_is_the_distribution_of_the_odds_against(alpha, beta):
     with jax.enable_x64(True):
         prior = odds_prior(dist.Beta(alpha, beta))
         assert isinstance(prior, BetaPrime)
-        # SciPy's odds are p/(1-p): its parameters come in the other order
+        # the odds against: the parameters come in the other order
         desired = stats.betaprime(beta, alpha).logpdf(phi)
         np.testing.assert_allclose(prior.log_prob(phi), desired, rtol=1e-11, atol=1e-13)
         if alpha > 2:

@@ -6,7 +6,7 @@ model(counts, batch_size=256)                   a mini-batch, its likelihood and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -135,6 +135,10 @@ class Model(AbstractDataModel):
         from modelwright.bayesian.builders.readiness import made_ready  # which looks into models itself
 
         return made_ready(self, data, guide, batch_size=batch_size)
+
+    def entry_by_entry(self) -> "Model":
+        """The same model looking at every entry of the table."""
+        return replace(self, entries="dense")
 
     def _of_one_cell(self, values: Mapping[str, Any], sizes: Mapping[str, int]) -> dist.Distribution:
         """Distribution of the genes of a cell, an event; batched over cells by the plate."""

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
-from numpyro.distributions.util import validate_sample
 
-from modelwright.bayesian.components.stirling_series import float_type, log_beta
+from modelwright.bayesian.components.beta_prime import BetaPrime
+from modelwright.bayesian.components.stirling_series import float_type
 from modelwright.core.errors import ConfigurationError
 
 Pair = tuple[jax.Array, jax.Array]
@@ -195,70 +195,12 @@ def scaled_prior(prior: dist.Distribution, factor: Any) -> dist.Distribution:
     )
 
 
-class BetaPrime(dist.Distribution):
-    """Distribution of the odds phi = (1-p)/p of p ~ Beta(alpha, beta).
-
-        f(phi) = phi^(beta-1) (1+phi)^-(alpha+beta) / B(alpha, beta)
-
-    This is SciPy's `betaprime(beta, alpha)`: there the odds are p/(1-p), here (1-p)/p.
-
-    Args:
-        alpha: First parameter of the Beta distribution of p, positive.
-        beta: Its second, broadcastable with it.
-        validate_args: As in NumPyro.
-
-    Example:
-        >>> round(float(BetaPrime(1.0, 1.0).log_prob(1.0)), 3)  # 1/(1+phi)^2
-        -1.386
-    """
-
-    arg_constraints = {"alpha": constraints.positive, "beta": constraints.positive}  # noqa: RUF012 (NumPyro's)
-    support = constraints.positive
-    reparametrized_params = ["alpha", "beta"]  # noqa: RUF012 (NumPyro's)
-    pytree_data_fields = ("alpha", "beta")
-
-    def __init__(self, alpha: Any, beta: Any, *, validate_args: bool | None = None) -> None:
-        kind = float_type(alpha, beta)
-        self.alpha, self.beta = dist.util.promote_shapes(jnp.asarray(alpha, kind), jnp.asarray(beta, kind))
-        shape = jnp.broadcast_shapes(jnp.shape(alpha), jnp.shape(beta))
-        super().__init__(batch_shape=shape, validate_args=validate_args)
-
-    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draws of shape sample_shape + batch_shape: a ratio of Gamma draws, taken in logarithms."""
-        above, below = jax.random.split(key)
-        shape = self.shape(sample_shape)
-        return jnp.exp(jax.random.loggamma(above, self.beta, shape) - jax.random.loggamma(below, self.alpha, shape))
-
-    @validate_sample
-    def log_prob(self, value: Any) -> jax.Array:
-        """Log density, in nats."""
-        log_value = jnp.log(value)
-        return (
-            (self.beta - 1.0) * log_value
-            - (self.alpha + self.beta) * jnp.logaddexp(0.0, log_value)
-            - log_beta(self.alpha, self.beta)
-        )
-
-    @property
-    def mean(self) -> jax.Array:
-        """Beta / (alpha - 1), infinite for alpha of at most 1."""
-        safe = jnp.where(self.alpha > 1, self.alpha - 1.0, 1.0)
-        return jnp.broadcast_to(jnp.where(self.alpha > 1, self.beta / safe, jnp.inf), self.batch_shape)
-
-    @property
-    def variance(self) -> jax.Array:
-        """Beta (alpha + beta - 1) / ((alpha - 2) (alpha - 1)^2), infinite for alpha of at most 2."""
-        safe = jnp.where(self.alpha > 2, self.alpha, 3.0)
-        finite = self.beta * (safe + self.beta - 1.0) / ((safe - 2.0) * (safe - 1.0) ** 2)
-        return jnp.broadcast_to(jnp.where(self.alpha > 2, finite, jnp.inf), self.batch_shape)
-
-
 def odds_prior(of_probability: dist.Beta) -> BetaPrime:
     """The prior of the odds phi = (1-p)/p that says the same as this prior of p.
 
     Example:
         >>> prior = odds_prior(dist.Beta(2.0, 5.0))
         >>> float(prior.alpha), float(prior.beta)
-        (2.0, 5.0)
+        (5.0, 2.0)
     """
-    return BetaPrime(of_probability.concentration1, of_probability.concentration0)
+    return BetaPrime(of_probability.concentration0, of_probability.concentration1)

@@ -150,11 +150,12 @@ def replicated_counts(
     from numpyro.handlers import seed as seeded
     from numpyro.handlers import substitute, trace, uncondition
 
+    from modelwright.bayesian.inference.data_models import observing_one_by_one
     from modelwright.bayesian.inference.model_sites import find_sites
     from modelwright.bayesian.inference.tracing import TRACING
     from modelwright.core.seeds import named_seed
 
-    fn = model or fit.subject.model
+    fn = model or observing_one_by_one(fit.subject.model)
     call = fit.subject.call
     sites = find_sites(fn, call)
     site = site or (next(iter(sites.observed)) if len(sites.observed) == 1 else None)

@@ -33,3 +33,12 @@ class AbstractDataModel(ABC):
             guide: The guide, where there is to be one.
             batch_size: Rows of a mini-batch; None for all.
         """
+
+    @abstractmethod
+    def entry_by_entry(self) -> Callable[..., Any]:
+        """A model of the same density that observes its data one by one, where this one may sum them up."""
+
+
+def observing_one_by_one(model: Callable[..., Any]) -> Callable[..., Any]:
+    """A model of the same density that observes its data one by one, as far as the model can say of one."""
+    return model.entry_by_entry() if isinstance(model, AbstractDataModel) else model

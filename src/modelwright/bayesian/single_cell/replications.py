@@ -1,7 +1,6 @@
 """Counts drawn from a fitted count model for some of its cells, and log probabilities of cells."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -43,7 +42,7 @@ def replicated_tables(
         cells: Their positions among the cells of the draws.
         seed: Seed of the counts.
     """
-    entry_by_entry = replace(model, entries="dense")
+    entry_by_entry = model.entry_by_entry()
 
     def one(values: Any, key: Any, data: Any) -> Any:
         run = uncondition(substitute(seeded(entry_by_entry, key), data=values))
@@ -73,7 +72,7 @@ def log_probability_of_cells(model: Model, draws: Mapping[str, np.ndarray], coun
         draws: Parameter -> draws, shape (n, ...).
         counts: Counts of the cells.
     """
-    entry_by_entry = replace(model, entries="dense")
+    entry_by_entry = model.entry_by_entry()
     names = [spec.name for spec in model.specs]
 
     def one(values: Any, data: Any) -> Any:
