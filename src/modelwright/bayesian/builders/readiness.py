@@ -16,6 +16,9 @@ from modelwright.bayesian.components.sufficient_statistics import SufficientStat
 from modelwright.bayesian.inference.data_models import Ready
 from modelwright.core.errors import ConfigurationError
 
+STEP_IN_SPREADS, LEARNING_RATES = 0.3, (5e-4, 0.02)
+"""A step of the optimiser in standard deviations of the narrowest parameter, and what it is kept within (arbitrary)."""
+
 LARGEST_DENSE = 50_000_000
 """Entries up to which the whole table is kept beside its compressed form (400 MB), for checks entry by entry."""
 
@@ -26,8 +29,12 @@ def made_ready(model: Model, data: Any, guide: Any = None, *, batch_size: int | 
     first = values_from_moments(model, observed)
     if not isinstance(guide, Guide) or guide.starts:
         return Ready(guide, observed, first, (note,))
-    starts, found = starts_from_data(model, guide, observed, first)
-    return Ready(guide.starting_at(starts), observed, first, (note, found))
+    starts, found, narrowest = starts_from_data(model, guide, observed, first)
+    if narrowest is None:
+        return Ready(guide.starting_at(starts), observed, first, (note, found))
+    # From the mode there is little way to go: steps beyond the narrowest spread would only shake the guide.
+    learning_rate = float(np.clip(STEP_IN_SPREADS * narrowest, *LEARNING_RATES))
+    return Ready(guide.starting_at(starts), observed, first, (note, found), learning_rate)
 
 
 def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None = None) -> tuple[ObservedCounts, str]:

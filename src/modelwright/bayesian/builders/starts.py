@@ -28,8 +28,8 @@ LEAST_SPREAD, LARGEST_SPREAD = 1e-4, 3.0
 
 def starts_from_data(
     model: Model, guide: Guide, data: ObservedCounts, first: Mapping[str, Any]
-) -> tuple[dict[str, Start], str]:
-    """Where each parameter of a guide begins, and a sentence about how that was found.
+) -> tuple[dict[str, Start], str, float | None]:
+    """Where each parameter of a guide begins, how that was found, and the narrowest spread (None where none is known).
 
     Args:
         model: The model.
@@ -40,13 +40,14 @@ def starts_from_data(
     by_name = {spec.name: spec for spec in model.specs}
     located = {name: Start(location=by_name[name].bijector.inv(jnp.asarray(value))) for name, value in first.items()}
     if any(isinstance(part, Decoded) for part in model.parts):
-        return located, "the guide begins at moments of the counts (a decoder has no mode to climb to)"
+        return located, "the guide begins at moments of the counts (a decoder has no mode to climb to)", None
     try:
         fit = laplace(model, data, start=first)
     except ConfigurationError as error:
-        return located, f"the guide begins at moments of the counts (no curvature: {error.what})"
+        return located, f"the guide begins at moments of the counts (no curvature: {error.what})", None
     how = f"the guide begins at the mode, found in {fit.iterations} iterations from moments of the counts"
-    return _from_mode(model, guide, fit), how
+    starts = _from_mode(model, guide, fit)
+    return starts, how, min(float(np.min(start.spread)) for start in starts.values())
 
 
 def values_from_moments(model: Model, data: ObservedCounts) -> dict[str, Any]:

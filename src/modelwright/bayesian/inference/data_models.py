@@ -13,12 +13,14 @@ class Ready(NamedTuple):
         data: The data, as model and guide take them.
         start: Latent site -> value near the bulk of the posterior, for sites of which moments of the data say one.
         notes: What was decided and why, sentences.
+        learning_rate: Steps that suit a guide which begins near the mode; None where it begins anywhere.
     """
 
     guide: Callable[..., Any] | None
     data: Any
     start: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    learning_rate: float | None = None
 
 
 class AbstractDataModel(ABC):

@@ -11,7 +11,7 @@ that changes a bit of the result: it depends on the model, the data, the setting
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -81,7 +81,8 @@ def svi(
             (`subsample_size=batch_size`) choose rows and scale the likelihood, so that the expectation of the ELBO is
             that of all data. None hands over no such keyword.
         seed: Seed of everything random: starting values, mini-batches, draws of the guide.
-        settings: Step sizes, early stopping, precision, devices.
+        settings: Step sizes, early stopping, precision, devices; with a model that makes its data ready (see
+            `data_models`) and a guide that begins at the mode, steps are small by default.
         optimizer: Any optax transformation, with a learning-rate schedule of its own if you like; by default
             `svi_optimizer.default_optimizer`. Warm-up and cooling of the settings apply to its updates as well.
         elbo: A NumPyro objective; by default `Trace_ELBO` with the particles of the settings.
@@ -111,16 +112,19 @@ def svi(
         >>> round(float(fit.sample(2000)["mean"].mean()), 1)
         2.0
     """
-    settings = settings or SviSettings()
     check_steps(steps, batch_size)
     check_seed(seed)
+    usual = settings or SviSettings()
     extra = dict(kwargs or {})
     notes: tuple[str, ...] = ()
     began = time.perf_counter()
     if isinstance(model, AbstractDataModel):
-        with jax.enable_x64(settings.is_double(batch_size)):
+        with jax.enable_x64(usual.is_double(batch_size)):
             ready = model.made_ready(data, guide, batch_size=batch_size)
         guide, data, notes = ready.guide or guide, ready.data, ready.notes
+        if settings is None and ready.learning_rate is not None:
+            usual = replace(usual, learning_rate=ready.learning_rate)
+    settings = usual
     args = data if isinstance(data, tuple) else (data,)
     fitting = extra if batch_size is None else {**extra, "batch_size": batch_size}
     call = Call.of(args, fitting, constant=settings.constant_data)
