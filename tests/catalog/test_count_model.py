@@ -45,5 +45,5 @@ def test_normalised_counts_are_refused_before_a_run_is_opened(tmp_path: Path) ->
 def test_a_likelihood_that_cannot_be_compressed_is_refused(tmp_path: Path) -> None:
     counts = simulate_counts("nbdm", n_cells=30, n_genes=4, seed=3).counts
     model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
-    with pytest.raises(ConfigurationError, match="there is no compressed likelihood: mini-batches look at their cells"):
+    with pytest.raises(ConfigurationError, match="likelihood: mini-batches look at their cells entry by entry"):
         model.train(counts, likelihood="compressed", inference="svi", batch_size=10)

@@ -116,5 +116,9 @@ def test_what_is_no_model_is_refused_with_the_nearest() -> None:
     assert str(caught.value) == (
         "kind: not one of the choices; got 'nbmd'; did you mean 'nbdm'? known: nbdm, zinb, nbvcp, zinbvcp"
     )
-    with pytest.raises(ConfigurationError, match="batch_size: laplace looks at all cells at once"):
+    with pytest.raises(ConfigurationError, match="batch_size: a setting of SVI, and laplace was asked for"):
         CountModelSettings(inference="laplace", batch_size=10)
+    with pytest.raises(ConfigurationError, match="rank: only the low-rank guide has a rank"):
+        CountModelSettings(rank=3)
+    assert CountModelSettings(steps=100).chosen_inference[0] == "svi"
+    assert CountModelSettings().chosen_inference[0] == "laplace"

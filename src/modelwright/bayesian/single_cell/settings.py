@@ -25,10 +25,10 @@ class CountModelSettings:
         priors: "own" of the parameterisation, or "canonical" in other coordinates.
         inference: "laplace", "svi" or "nuts"; "auto" takes Laplace's approximation where a cell has no parameter of its
             own, and SVI else.
-        guide: SVI's guide of the genes' parameters: a normal distribution each with a "slopes" on the global parameter,
-            "mean_field" without, "low_rank" with correlations between genes.
-        rank: Of the low-rank guide.
-        steps: The most steps of SVI.
+        guide: SVI's guide of the genes' parameters: "slopes" (a normal distribution each with a slope on the global
+            parameter; taken when left out), "mean_field" (without), "low_rank" (with correlations between genes).
+        rank: Of the low-rank guide; 10 when left out.
+        steps: The most steps of SVI; 2,000 when left out.
         batch_size: Cells of a mini-batch of SVI; all of them when left out.
         likelihood: "compressed", "dense" or "auto".
 
@@ -40,9 +40,9 @@ class CountModelSettings:
     parameterization: Parameterization = "mean_prob"
     priors: Priors = "own"
     inference: Inference = "auto"
-    guide: GuideName = "slopes"
-    rank: int = 10
-    steps: int = 2000
+    guide: GuideName | None = None
+    rank: int | None = None
+    steps: int | None = None
     batch_size: int | None = None
     likelihood: Entries = "auto"
 
@@ -52,7 +52,7 @@ class CountModelSettings:
             "parameterization": Parameterization,
             "priors": Priors,
             "inference": Inference,
-            "guide": GuideName,
+            **({"guide": GuideName} if self.guide is not None else {}),
             "likelihood": Entries,
         }
         for field, kind in choices.items():
@@ -65,13 +65,30 @@ class CountModelSettings:
                     got=given,
                     todo=suggestion(str(given), known),
                 )
-        if self.batch_size is not None and self.inference not in ("svi", "auto"):
+        if self.inference in ("laplace", "nuts") and self.of_svi:
             raise ConfigurationError(
-                f"{self.inference} looks at all cells at once",
-                field="batch_size",
-                got=self.batch_size,
-                todo="take inference=svi, or leave batch_size out",
+                f"a setting of SVI, and {self.inference} was asked for",
+                field=self.of_svi[0],
+                got=getattr(self, self.of_svi[0]),
+                todo=f"take inference=svi, or leave {self.of_svi[0]} out",
             )
+        if self.rank is not None and self.guide != "low_rank":
+            raise ConfigurationError(
+                "only the low-rank guide has a rank", field="rank", got=self.rank, todo="take guide=low_rank"
+            )
+        if self.likelihood == "compressed" and self.batch_size is not None:
+            raise ConfigurationError(
+                "mini-batches look at their cells entry by entry",
+                field="likelihood",
+                expected="auto or dense",
+                got=self.likelihood,
+                todo="leave batch_size out",
+            )
+
+    @property
+    def of_svi(self) -> tuple[str, ...]:
+        """The settings given that only SVI has."""
+        return tuple(name for name in ("guide", "rank", "steps", "batch_size") if getattr(self, name) is not None)
 
     @property
     def captures(self) -> bool:
@@ -83,8 +100,8 @@ class CountModelSettings:
         """Who fits, and why."""
         if self.inference != "auto":
             return self.inference, "as asked"
-        if self.batch_size is not None:
-            return "svi", "mini-batches are asked for"
+        if self.of_svi:
+            return "svi", f"{self.of_svi[0]} is a setting of it"
         if self.captures:
             return "svi", "every cell has a parameter of its own, so that the curvature has no simple shape"
         return "laplace", "the posterior of thousands of counts per gene is nearly normal, and its curvature is exact"
@@ -95,5 +112,5 @@ class CountModelSettings:
         if self.guide == "mean_field":
             return MeanFieldGuide()
         if self.guide == "low_rank":
-            return LowRankGuide(self.rank)
+            return LowRankGuide(10 if self.rank is None else self.rank)
         return ConditionalGuide(on=("phi" if self.parameterization == "mean_odds" else "p",))

@@ -70,7 +70,7 @@ def train_count_model(
     tables = {"genes": genes}
     if settings.captures:
         tables["cells"] = cells_table(draws, counts)
-    trace = fit.to_inferencedata(DRAWS, sampling.seed)
+    trace = fit.to_inferencedata() if chosen == "nuts" else fit.to_inferencedata(DRAWS, sampling.seed)
     trace.attrs.update({"model": "count_model", "engine": chosen})
     verdict = Verdict.of(found)
     metrics: dict[str, Cell] = {
@@ -162,7 +162,7 @@ def _fitted(
         model,
         guide,
         counts,
-        steps=settings.steps,
+        steps=2000 if settings.steps is None else settings.steps,
         batch_size=settings.batch_size,
         seed=sampling.seed,
         coords=coords,
