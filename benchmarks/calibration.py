@@ -272,8 +272,13 @@ def write_docs(lines: list[str], tested: list[Uniformity]) -> None:
     picture = calibration_picture(tested)
     write_bytes(docs / "figures" / "calibration.svg", picture.content)
     text = DOCS.format(outcome="\n".join(lines), alt=picture.alt, caption=picture.caption)
-    write_text(docs / "calibration.md", text)
+    page = docs / "calibration.md"
+    _, mark, extensions = page.read_text(encoding="utf-8").partition(EXTENSIONS_MARK)
+    write_text(page, f"{text}\n{mark}{extensions}" if mark else text)
 
+
+EXTENSIONS_MARK = "<!-- what follows is written by benchmarks/extension_calibration.py --write-docs -->"
+"""Where the sections begin that the other script writes into the same page."""
 
 DOCS = """# Calibration of the event-rate model
 
@@ -285,7 +290,8 @@ likelihood of the data is ranked, which sees errors that no single parameter sho
 https://arxiv.org/abs/2211.02383). Data sets without any event are part of it: leaving out what looks hopeless would
 bias the ranks.
 
-This page is written by `python benchmarks/calibration.py --write-docs`.
+This page is written by `python benchmarks/calibration.py --write-docs`, and
+`python benchmarks/extension_calibration.py --write-docs` adds sections on extensions.
 
 {outcome}
 

@@ -2,23 +2,28 @@
 
     python benchmarks/extension_calibration.py                              # 100 replications of every extension
     python benchmarks/extension_calibration.py --extensions temporal drift  # of some of them
+    python benchmarks/extension_calibration.py --engine auto                # by the engine that auto takes
     python benchmarks/extension_calibration.py --broken                     # data from another model: must be detected
+    python benchmarks/extension_calibration.py --write-docs                 # a section of docs/calibration.md for each
 
-For each extension parameters and counts are drawn from the priors, the model is fitted with the NumPyro kernel and the
-model function that `fit_extended` uses, and the ranks of the true values are tested for uniformity. No data set is left
-out, not even one without events. The sampler of each extension is compiled once; what depends on the counts is handed
-over as arrays of fixed shapes.
+For each extension parameters and counts are drawn from the priors, the model is fitted, and the ranks of the true
+values are tested for uniformity. No data set is left out, not even one without events. By NumPyro it is fitted with the
+kernel and the model function that `fit_extended` uses; the sampler of each extension is compiled once, and what depends
+on the counts is handed over as arrays of fixed shapes. By the collapsed engine it is fitted as `fit_extended` does,
+data set after data set.
 
 Exit status: 0 when no quantity of any extension is a problem (with --broken: when each extension has one), 1 otherwise.
 """
 
 import argparse
 import dataclasses
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,6 +42,8 @@ from modelwright.bayesian.diagnostics.calibration import (
 )
 from modelwright.bayesian.diagnostics.chain_statistics import rank_statistics
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.extensions.collapsed_choice import choose_extended_engine
+from modelwright.bayesian.event_rates.extensions.collapsed_trace import sample_collapsed_extended
 from modelwright.bayesian.event_rates.extensions.design import Design, design_of, volume_statistics
 from modelwright.bayesian.event_rates.extensions.draws import log_likelihoods_extended
 from modelwright.bayesian.event_rates.extensions.fit import variable_names
@@ -45,12 +52,16 @@ from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.extensions.simulate import simulate_extended
 from modelwright.bayesian.event_rates.extensions.start import extended_start
 from modelwright.bayesian.event_rates.observations import SMALL_COUNT, CompressedCounts
+from modelwright.bayesian.inference.predictive import thinned
+from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.core.seeds import named_generator, named_seed
 from modelwright.core.verdict import Grade
 from modelwright.data.events import EventCounts
 
 ENTITIES, WINDOWS = 8, 10
 KEPT = 99
+COLLAPSED_DRAWS = 4 * KEPT
+"""Draws of a collapsed chain, which are nearly independent."""
 
 EXTENSIONS: dict[str, dict[str, Any]] = {
     "covariates": {"chosen": "covariates", "covariates": "tier,size,day_of_week,load"},
@@ -73,17 +84,19 @@ class Replication:
     smallest_ess: float
     divergences: int
     empty: bool
+    by_nuts: bool
 
 
 @dataclass(frozen=True)
 class Study:
-    """One extension: the model, whether its data are spoilt on purpose, and its compiled sampler."""
+    """One extension: the model, its engine, whether its data are spoilt on purpose, and NumPyro's compiled sampler."""
 
     name: str
     extensions: Extensions
     config: ModelConfig
     broken: bool
-    sampler: Callable[..., Any]
+    engine: str
+    sampler: Callable[..., Any] | None
 
 
 def prepared(data: EventCounts, extensions: Extensions) -> Design:
@@ -210,21 +223,37 @@ def replicate(number: int, study: Study, seed: int) -> Replication:
     if study.broken:
         data = shuffled(data, named_generator(here, "shuffle"))
     design = prepared(data, study.extensions)
+    kept, diverging, by_nuts = (
+        by_collapsing(design, study, here) if study.sampler is None else by_nuts_of(design, study, here)
+    )
+    names, values = quantities(kept, design)
+    _, true = quantities({name: np.asarray(truth[name])[None] for name in kept}, design)
+    bulk = rank_statistics(values.T[:, None, :]).ess_bulk
+    return Replication(
+        names, true[0], thin(values, KEPT), float(np.nanmin(bulk)), diverging, not data.count.any(), by_nuts
+    )
+
+
+def by_nuts_of(design: Design, study: Study, seed: int) -> tuple[dict[str, np.ndarray], int, bool]:
+    """Draws by NumPyro's compiled sampler, how many of its steps diverged, and that it was NUTS."""
+    assert study.sampler is not None
     start = extended_start(design, study.config, study.extensions)
     scales = {name: np.broadcast_to(start.scales[name], np.shape(value)) for name, value in start.values.items()}
     drawn, diverging = study.sampler(
         arrays_of(design),
         {name: np.asarray(value, float) for name, value in start.values.items()},
         {name: np.asarray(value, float) for name, value in scales.items()},
-        jax.random.key(here),
+        jax.random.key(seed),
     )
-    kept = {name: np.asarray(value) for name, value in drawn.items()}
-    names, values = quantities(kept, design)
-    _, true = quantities({name: np.asarray(truth[name])[None] for name in kept}, design)
-    bulk = rank_statistics(values.T[:, None, :]).ess_bulk
-    return Replication(
-        names, true[0], thin(values, KEPT), float(np.nanmin(bulk)), int(diverging.sum()), not data.count.any()
-    )
+    return {name: np.asarray(value) for name, value in drawn.items()}, int(diverging.sum()), True
+
+
+def by_collapsing(design: Design, study: Study, seed: int) -> tuple[dict[str, np.ndarray], int, bool]:
+    """Draws by the collapsed engine, divergences, and whether it had to fall back on NUTS."""
+    settings = NutsSettings(draws=COLLAPSED_DRAWS, tune=500, chains=1, seed=seed)
+    trace = sample_collapsed_extended(design, study.config, study.extensions, settings=settings, rates="draws")
+    diverging = int(trace.sample_stats["diverging"].sum()) if "diverging" in trace.sample_stats else 0
+    return thinned(trace.posterior, 1), diverging, trace.posterior.attrs["method"] == "nuts"
 
 
 def calibrate(
@@ -245,7 +274,8 @@ def calibrate(
     with jax.enable_x64(True):
         study = study_of()
         results = [one(0)]  # compiles, alone: NumPyro keeps its effect handlers in a list that all threads share
-        with ThreadPoolExecutor(workers) as pool:
+        # the collapsed engine may fall back on a sampler that is compiled anew
+        with ThreadPoolExecutor(1 if study.sampler is None else workers) as pool:
             results.extend(pool.map(one, range(1, replications)))
     generator = named_generator(seed, "ties")
     truth, kept = np.stack([r.truth for r in results]), np.stack([r.kept for r in results])
@@ -261,32 +291,68 @@ def study_of(name: str, options: argparse.Namespace) -> Study:
     extensions = Extensions.create(**EXTENSIONS[name])
     config = ModelConfig()
     like, _ = simulate_extended(ENTITIES, WINDOWS, extensions, config=config, seed=0, columns_seed=options.seed)
-    sampler = compiled_sampler(prepared(like, extensions), config, extensions, tune=options.tune, draws=options.draws)
-    return Study(name, extensions, config, options.broken, sampler)
+    design = prepared(like, extensions)
+    engine = choose_extended_engine(design, config, extensions, engine=options.engine).name
+    sampler = None
+    if engine != "collapsed":
+        sampler = compiled_sampler(design, config, extensions, tune=options.tune, draws=options.draws)
+    return Study(name, extensions, config, options.broken, engine, sampler)
 
 
-def report(name: str, tested: Sequence[Uniformity], results: Sequence[Replication], seconds: float) -> list[str]:
+def report(
+    name: str, engine: str, tested: Sequence[Uniformity], results: Sequence[Replication], seconds: float
+) -> list[str]:
     """The outcome of one extension as lines of Markdown."""
     table = calibration_table(tested)
-    low = sum(r.smallest_ess < KEPT for r in results)
+    low, nuts = sum(r.smallest_ess < KEPT for r in results), sum(r.by_nuts for r in results)
+    fell_back = f"{nuts} data sets were left to NUTS on the collapsed density, " if engine == "collapsed" else ""
+    smallest = min(min(entry.chi_square_p, entry.ecdf_p) for entry in tested)
     return [
-        f"### {name}",
+        f"### {name}, by {engine}",
         "",
         "| " + " | ".join(table.columns) + " |",
         "|" + "---|" * len(table.columns),
         *("| " + " | ".join(map(str, row)) + " |" for row in table.rows),
         "",
-        f"{table.caption} {sum(r.empty for r in results)} data sets had no event at all, {low} had a quantity with an "
-        f"effective sample size below {KEPT}, {sum(r.divergences > 0 for r in results)} had divergences "
-        f"({sum(r.divergences for r in results)} in all); all of them are counted. {seconds:.0f} s.",
+        f"{table.caption} The smallest of all p-values is {smallest:.2g}. {sum(r.empty for r in results)} data sets "
+        f"had no event at all, {fell_back}{low} had a quantity with an effective sample size below {KEPT}, "
+        f"{sum(r.divergences > 0 for r in results)} had divergences ({sum(r.divergences for r in results)} in all); "
+        f"all of them are counted. {seconds:.0f} s.",
         "",
     ]
+
+
+MARK = "<!-- what follows is written by benchmarks/extension_calibration.py --write-docs -->"
+"""Where the extensions' sections begin in docs/calibration.md; `calibration.py` leaves them alone."""
+
+INTRODUCTION = """
+## Extensions
+
+Of the extensions, each on data sets of {entities} entities and {windows} windows, by the engine that is named. What is
+compiled anew for every data set is slow, so that they are fewer.
+"""
+
+
+def write_docs(name: str, stated: str, lines: Sequence[str]) -> None:
+    """Write one extension's section into docs/calibration.md, in place of the one that was there."""
+    from modelwright.core.files import write_text
+
+    path = Path(__file__).resolve().parents[1] / "docs" / "calibration.md"
+    page, _, sections = path.read_text(encoding="utf-8").partition(MARK)
+    parts = re.split(r"(?m)^(?=### )", sections)[1:]
+    written = {part.split(",")[0].split(" ", 1)[1]: part.rstrip() for part in parts}
+    written[name] = "\n".join([lines[0], "", stated, *lines[1:]]).rstrip()
+    ordered = [written[key] for key in EXTENSIONS if key in written]
+    head = INTRODUCTION.format(entities=ENTITIES, windows=WINDOWS)
+    write_text(path, page.rstrip() + f"\n\n{MARK}\n{head}\n" + "\n\n".join(ordered) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--extensions", nargs="+", choices=tuple(EXTENSIONS), default=tuple(EXTENSIONS))
+    parser.add_argument("--engine", default="auto", choices=("auto", "collapsed", "numpyro"))
+    parser.add_argument("--write-docs", action="store_true", help="write sections of docs/calibration.md")
     parser.add_argument("--replications", type=int, default=100)
     parser.add_argument("--draws", type=int, default=2000, help="posterior draws per replication, thinned to 99")
     parser.add_argument("--tune", type=int, default=1000)
@@ -298,11 +364,6 @@ def main(arguments: list[str] | None = None) -> int:
         help="shuffle the windows of each entity and all volumes; give zero inflation a psi of its own",
     )
     options = parser.parse_args(arguments)
-    print(
-        f"{options.replications} data sets of {ENTITIES} entities and {WINDOWS} windows per extension, drawn from "
-        f"{'the priors and shuffled (on purpose)' if options.broken else 'the priors'}; one chain of {options.tune} + "
-        f"{options.draws} draws each, thinned to {KEPT}; seed {options.seed}.\n"
-    )
     right = True
     for name in options.extensions:
         began = time.perf_counter()
@@ -313,7 +374,17 @@ def main(arguments: list[str] | None = None) -> int:
             workers=options.workers,
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
-        print("\n".join(report(name, tested, results, time.perf_counter() - began)), flush=True)
+        engine = study_of(name, options).engine
+        chain = f"{COLLAPSED_DRAWS} draws" if engine == "collapsed" else f"{options.tune} + {options.draws} draws"
+        source = "the priors and spoilt on purpose" if options.broken else "the priors"
+        stated = (
+            f"{options.replications} data sets drawn from {source}; one chain of {chain} each, thinned to {KEPT}; "
+            f"seed {options.seed}."
+        )
+        lines = report(name, engine, tested, results, time.perf_counter() - began)
+        print("\n".join([lines[0], "", stated, *lines[1:]]), flush=True)
+        if options.write_docs and not options.broken:
+            write_docs(name, stated, lines)
         right &= (calibration_verdict(tested).grade is Grade.PROBLEM) == options.broken
     return int(not right)
 

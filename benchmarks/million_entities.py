@@ -1,12 +1,15 @@
 """A million entities: from a Parquet file of counts to the closed run, and how time grows with entities and windows.
 
     python benchmarks/million_entities.py                      # the million, the table of sizes, the windows, the peers
-    python benchmarks/million_entities.py --parts million      # or some of: million sizes windows peers
+    python benchmarks/million_entities.py --parts million      # or some of: million sizes windows edges peers
 
 million: the command `modelwright train event_rates --data counts.parquet ...` in a process of its own, on 1,000,000
 entities x 20 windows, against the limits of 40 s and 6 GiB, with the seconds of every stage that the command reports.
 sizes: the same command from 1,000 to 1,000,000 entities; the slope is that of log seconds over log entities.
 windows: 10,000 entities with 20 to 2,000 windows, in this process: aggregating the counts, and the posterior after it.
+edges: posterior, rate summaries and leave-one-out scores of 1,000 to 100,000 entities x 20 windows, in this process,
+once with equal exposures and once with a first and last window of 0.4 and 0.7, as a raw log has them; at most ten times
+the processor time, and growing no faster than the entities.
 peers: the same command with the engines that sample every rate by NUTS, at a size they can do.
 
 Rates are Gamma(shape 10, mean 5), counts negative binomial with concentration 3.
@@ -27,15 +30,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from modelwright.bayesian.diagnostics.convergence import assess_convergence
+from modelwright.bayesian.event_rates.anomaly import score_training_windows
 from modelwright.bayesian.event_rates.collapsed_fit import population_of
 from modelwright.bayesian.event_rates.collapsed_posterior import sample_hyperparameters
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.rate_posteriors import summarise_rates
+from modelwright.bayesian.event_rates.fit import fit_event_rates
+from modelwright.bayesian.event_rates.rate_summaries import summarise_rates
+from modelwright.bayesian.event_rates.rates_table import rates_table
 from modelwright.bayesian.event_rates.statistics import alike_entities, statistics_of
 from modelwright.data.events import EventCounts
 
 LIMIT_SECONDS, LIMIT_GIB = 40.0, 6.0
-PARTS = ("million", "sizes", "windows", "peers")
+PARTS = ("million", "sizes", "windows", "edges", "peers")
 ENGINES = ("numpyro", "nutpie", "pymc")
 
 
@@ -137,7 +144,7 @@ def million(folder: Path, args: argparse.Namespace) -> bool:
     for stage, seconds in best.stages:
         print(f"| {stage} | {seconds:.1f} |")
     rest = best.seconds - sum(seconds for _, seconds in best.stages)
-    print(f"| all else: starting, data to statistics, writing and closing the run | {rest:.1f} |")
+    print(f"| all else: Python itself, data to statistics, opening and closing the run | {rest:.1f} |")
     print(f"| **all** | **{best.seconds:.1f}** |")
     fits = best.seconds <= LIMIT_SECONDS and best.gib <= LIMIT_GIB
     print(f"\nlimits: {LIMIT_SECONDS:.0f} s, {LIMIT_GIB:.0f} GiB: {'kept' if fits else 'NOT KEPT'}")
@@ -197,6 +204,53 @@ def windows(folder: Path, args: argparse.Namespace) -> bool:
     return bool(ratio < 3.0)
 
 
+def edge_counts(n_entities: int, exposure: np.ndarray, seed: int) -> EventCounts:
+    """Windows of these exposures for every entity."""
+    rng = np.random.default_rng(seed)
+    mean = rng.gamma(10.0, 0.5, (n_entities, 1)) * exposure
+    return EventCounts(
+        entity_idx=np.repeat(np.arange(n_entities), len(exposure)),
+        entities=tuple(f"user_{number:07d}" for number in range(n_entities)),
+        count=rng.negative_binomial(3.0, 3.0 / (3.0 + mean)).ravel(),
+        exposure=np.tile(exposure, n_entities),
+        window_start=None,
+        window_label=np.tile([f"day {number}" for number in range(len(exposure))], n_entities),
+    )
+
+
+def edges(folder: Path, args: argparse.Namespace) -> bool:
+    """Partial first and last windows beside equal exposures: processor seconds of the three stages."""
+    print("\n## Partial first and last windows, 20 windows each: seconds of processors (wall)\n")
+    print("| entities | exposures | distinct entities | posterior | rate summaries | scores | all | times equal |")
+    print("|---|---|---|---|---|---|---|---|")
+    config = ModelConfig.create(n_samples=1000)
+    partial = np.r_[0.4, np.ones(18), 0.7]
+    fit_event_rates(edge_counts(50, partial, 2), config, engine="collapsed", rates="summary")  # imports, not counted
+    ratios, found = [], []
+    for n in (size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= args.edge_entities):
+        for name, exposure in (("equal", np.ones(20)), ("partial edges", partial)):
+            data = edge_counts(n, exposure, 2)
+            statistics = statistics_of(data)
+            clocks = [(time.process_time(), time.perf_counter())]
+            trace = fit_event_rates(data, config, engine="collapsed", rates="summary")
+            clocks.append((time.process_time(), time.perf_counter()))
+            rates_table(trace, statistics, assess_convergence(trace))
+            clocks.append((time.process_time(), time.perf_counter()))
+            score_training_windows(trace, data)
+            clocks.append((time.process_time(), time.perf_counter()))
+            spent = np.array([*np.diff(clocks, axis=0), np.subtract(clocks[-1], clocks[0])])
+            if name == "equal":
+                equal = spent[-1, 0]
+            ratios.append(spent[-1, 0] / equal)
+            cells = [f"{processor:.1f} ({wall:.1f})" for processor, wall in spent]
+            rows = f"{alike_entities(statistics).n_rows:,}"
+            print(f"| {n:,} | {name} | {rows} | " + " | ".join(cells) + f" | {ratios[-1]:.1f} |", flush=True)
+        found.append((n, spent[-1, 0]))
+    steepest = max(np.diff(np.log([s for _, s in found])) / np.diff(np.log([n for n, _ in found])), default=0.0)
+    print(f"\npartial edges: slope of log seconds over log entities {steepest:.2f} at its steepest (1: linear)")
+    return bool(ratios[-1] <= 10.0 and steepest <= 1.05)
+
+
 def peers(folder: Path, args: argparse.Namespace) -> bool:
     """The same command by engines that sample every rate."""
     print(f"\n## Beside the engines that sample every rate, {args.peer_entities:,} entities x 20 windows\n")
@@ -217,6 +271,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--entities", type=int, default=1_000_000, help="of the million, and the most of the sizes")
     parser.add_argument("--repeats", type=int, default=1, help="trainings of the million; the fastest counts")
+    parser.add_argument("--edge-entities", type=int, default=100_000, help="the most of the part edges")
     parser.add_argument("--peer-entities", type=int, default=200)
     args = parser.parse_args()
     kept = {}

@@ -86,7 +86,12 @@ def test_a_model_with_volumes_scores_counts_and_volumes(here: Path, capsys: pyte
             "drift by day_of_week and the covariate day_of_week are the same thing twice",
         ),
         (["--extension", "covariates", "--covariates", "town"], 3, "town"),
-        (["--extension", "drift", "--rates", "summary"], 2, "rates: extended models keep draws of the rates"),
+        (["--calendar", "weekend"], 2, "calendar: given, and no extension is chosen that would use it; add --ext"),
+        (
+            ["--extension", "temporal", "--rates", "summary"],
+            2,
+            "rates: the engine numpyro draws the rates together with the population",
+        ),
         (["--drift", "day_of_week"], 2, "and no extension is chosen that would use it; add --extension drift"),
     ],
 )  # fmt: skip

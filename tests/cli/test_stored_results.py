@@ -119,3 +119,22 @@ def test_scoring_promises_no_defaults_of_its_own(capsys: pytest.CaptureFixture[s
     assert "default: entity" in " ".join(capsys.readouterr().out.split())
     assert main(["score", "event_rates", "--help"]) == 0
     assert "default: entity" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_runs_with_likelihoods_of_some_windows_are_compared_on_all(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = RunStore(here).get("latest", "event_rates").run_id
+    monkeypatch.setattr("modelwright.bayesian.event_rates.predictive_sample.COMPLETE_UP_TO", 5)
+    monkeypatch.setattr("modelwright.bayesian.event_rates.predictive_sample.SAMPLED_WINDOWS", 4)
+    assert main([*TRAIN, "--data", "pumps.csv", *SHORT, "--likelihood", "poisson"]) == 0
+    record = RunStore(here).get("latest", "event_rates")
+    assert record.trace(["log_likelihood"]).log_likelihood.sizes["obs"] == 4
+    capsys.readouterr()
+    assert main(["compare", before, record.run_id]) == 0
+    assert "Ranked on all 10 windows by the leave-one-out scores" in capsys.readouterr().out
+    assert main(["compare", before, record.run_id, "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    scores = record.table("scores")["score"]
+    assert rows[record.run_id]["elpd_loo"] == pytest.approx(-scores.sum())
+    assert rows[record.run_id]["n_obs"] == 10

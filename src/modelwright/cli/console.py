@@ -3,13 +3,14 @@
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from modelwright.core.files import json_text
+from modelwright.core.number_text import number_text
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Table
 from modelwright.core.verdict import Grade, Verdict
@@ -53,28 +54,6 @@ def show_verdict(verdict: Verdict) -> None:
             click.echo(printable(f"  - {finding.label}: {finding.advice}"))
 
 
-def figure(value: Any) -> str:
-    """A cell as a person reads it: four significant digits, thousands with commas, nothing for None.
-
-    Example:
-        >>> figure(1234567), figure(0.000123456), figure(None), figure("x"), figure(3.0)
-        ('1,234,567', '0.0001235', '', 'x', '3')
-    """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return "nan"
-        if abs(value) >= 1000 and math.isfinite(value):
-            return f"{value:,.0f}"
-        return f"{value:.4g}"
-    return str(value)
-
-
 def show_table(table: Table) -> None:
     """A table on stdout, as wide as the terminal or as its content when piped."""
     from rich.console import Console
@@ -90,7 +69,7 @@ def show_table(table: Table) -> None:
         )
         drawn.add_column(printable(column), justify="right" if numbers and table.rows else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(printable(figure(cell)) for cell in row))
+        drawn.add_row(*(printable(number_text(cell)) for cell in row))
     width = None if sys.stdout.isatty() else 200
     console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     console.print(drawn)
@@ -116,13 +95,14 @@ def _plain(cell: Any) -> str | int | float | bool | None:
 
 
 @contextmanager
-def progress_on_stderr(*, quiet: bool = False) -> Iterator[ProgressCallback]:
+def progress_on_stderr(*, quiet: bool = False, begun: Mapping[str, float] | None = None) -> Iterator[ProgressCallback]:
     """A callback that draws one progress line on a terminal, and one line per finished stage elsewhere.
 
     Args:
         quiet: Show nothing at all.
+        begun: Stages that began before anybody was told of them, and when, by `time.monotonic`.
     """
-    shown = _Progress(on_terminal=sys.stderr.isatty(), quiet=quiet)
+    shown = _Progress(on_terminal=sys.stderr.isatty(), quiet=quiet, begun=begun or {})
     try:
         yield shown
     finally:
@@ -135,11 +115,11 @@ class _Progress:
     Chains are not in step, so stages may overlap; a stage has finished when all of its units are done.
     """
 
-    def __init__(self, *, on_terminal: bool, quiet: bool) -> None:
+    def __init__(self, *, on_terminal: bool, quiet: bool, begun: Mapping[str, float]) -> None:
         self._terminal = on_terminal
         self._quiet = quiet
         self._open: dict[str, ProgressEvent] = {}
-        self._started: dict[str, float] = {}
+        self._started = dict(begun)
         self._drawn = -math.inf
 
     def __call__(self, event: ProgressEvent) -> None:
@@ -173,10 +153,11 @@ class _Progress:
         if event.total:
             share = min(1.0, event.done / event.total)
             filled = round(share * 24)
-            parts.append(f"[{'#' * filled}{'.' * (24 - filled)}] {figure(int(event.done))}/{figure(int(event.total))}")
+            done, total = number_text(int(event.done)), number_text(int(event.total))
+            parts.append(f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}")
             parts.append(event.unit)
         elif event.done:
-            parts.append(f"{figure(int(event.done))} {event.unit}".rstrip())
+            parts.append(f"{number_text(int(event.done))} {event.unit}".rstrip())
         parts.extend(_remarks(event.info.items()))
         parts.append(f"{seconds:.1f} s")
         return "  ".join(part for part in parts if part)
@@ -184,4 +165,4 @@ class _Progress:
 
 def _remarks(info: Iterable[tuple[str, float | int | str]]) -> Iterator[str]:
     for name, value in info:
-        yield f"{name.replace('_', ' ')} {figure(value)}"
+        yield f"{name.replace('_', ' ')} {number_text(value)}"

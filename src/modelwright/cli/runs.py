@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelwright.cli.console import figure, frame_table, say, show_json, show_table, show_verdict
+from modelwright.cli.console import frame_table, say, show_json, show_table, show_verdict
 from modelwright.cli.forms import catalog, project_folder
 from modelwright.cli.frame_files import check_frame_file, write_frame
 from modelwright.core.errors import ConfigurationError, NotFoundError
 from modelwright.core.names import suggestion
+from modelwright.core.number_text import number_text
 from modelwright.core.sections import Table, table_from_document
 
 if TYPE_CHECKING:
@@ -209,11 +210,11 @@ def _in_a_line(value: Any) -> str:
     if isinstance(value, dict):
         scalars = {key: entry for key, entry in value.items() if not isinstance(entry, dict | list)}
         nested = len(value) - len(scalars)
-        parts = [f"{key}: {figure(entry)}" for key, entry in scalars.items()]
+        parts = [f"{key}: {number_text(entry)}" for key, entry in scalars.items()]
         return ", ".join([*parts, f"{nested} more with --json"] if nested else parts)
     if isinstance(value, list):
         return ", ".join(str(entry) for entry in value)
-    return figure(value)
+    return number_text(value)
 
 
 @runs.command("rm")

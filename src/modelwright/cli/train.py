@@ -1,13 +1,16 @@
 """`modelwright train MODEL`: data in, a run with a verdict out."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelwright.cli.console import figure, progress_on_stderr, show_json, show_table, show_verdict
+from modelwright.cli.console import progress_on_stderr, show_json, show_table, show_verdict
 from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
 from modelwright.core.errors import UntrustedError
 from modelwright.core.interrupts import interrupts_at_progress
+from modelwright.core.number_text import number_text
+from modelwright.core.progress import ProgressEvent
 from modelwright.core.sections import Table, table_from_document
 from modelwright.core.verdict import Grade, Verdict
 
@@ -57,11 +60,14 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     forms = [*metadata.data_params, *metadata.train_params]
 
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
+        begun = {"start": time.monotonic()}
         model = catalog().load_model_instance(model_id)
         options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
         data_options = model.check_data_options(given(metadata.data_params, values))
         model.plan_training(**options)  # a wrong option is refused before the data are read
-        with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
+        shown_at = progress_on_stderr(quiet=quiet or as_json, begun=begun)
+        with shown_at as shown, interrupts_at_progress(shown) as progress:
+            progress(ProgressEvent("start", 1, 1, "model"))
             data = model.load_data(**data_options, progress=progress)
             result = model.train(data, **options, data_options=data_options, progress=progress)
         show_result(model_id, result, as_json=as_json)
@@ -99,7 +105,7 @@ def show_result(model_id: str, result: dict[str, Any], *, as_json: bool) -> None
     if as_json:
         show_json(result)
         return
-    metrics = tuple((name, figure(value)) for name, value in result["metrics"].items() if value is not None)
+    metrics = tuple((name, number_text(value)) for name, value in result["metrics"].items() if value is not None)
     show_table(Table(f"Run {result['run_id']} of {model_id}", ("figure", "value"), metrics))
     for document in result.get("headlines", []):
         click.echo()

@@ -109,7 +109,8 @@ class TrainingOutcome:
     """What a training hands upwards, as data the run store can write without knowing the model.
 
     Args:
-        trace: An ArviZ `InferenceData`, or None for a model without one.
+        trace: An ArviZ `InferenceData`, or what has `groups()`, `trace[group]` (an `xarray.Dataset`) and `attrs` as it
+            has; None for a model without one.
         verdict: Whether to trust it.
         metrics: Named figures, JSON scalars.
         sections: The model's own part of the report.

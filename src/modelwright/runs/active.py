@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from modelwright.core.files import (
     storage_errors,
     write_bytes,
     write_text,
-    write_through,
 )
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.sections import Picture, TrainingOutcome
@@ -81,10 +81,19 @@ class ActiveRun:
             raise ClosedRunError("the outcome of this run is written already", field="run", got=self.id)
         pictures = _pictures(outcome)
         metrics = plain(dict(outcome.metrics), field="metrics")
-        if outcome.trace is not None:
-            self.write_trace(outcome.trace)
-        for name, frame in outcome.tables.items():
-            self.write_table(name, frame)
+        self._written(0)
+        with ThreadPoolExecutor(1) as packer:
+            # Neither HDF5 nor Parquet packs with more than one core: the tables are packed beside the trace, in memory.
+            packed = {name: packer.submit(_parquet, name, frame) for name, frame in outcome.tables.items()}
+            try:
+                if outcome.trace is not None:
+                    self.write_trace(outcome.trace)
+                self._written(1)
+                for name in outcome.tables:
+                    self._keep_table(name, packed.pop(name).result())
+            finally:
+                packer.shutdown(wait=False, cancel_futures=True)
+        self._written(2)
         for name, document in outcome.documents.items():
             self.write_document(name, document)
         for picture in pictures.values():
@@ -95,14 +104,15 @@ class ActiveRun:
         contents = {name: picture.content for name, picture in pictures.items()}
         page = report.render_document(document, contents)
         self._keep(self.paths.report_name("html"), lambda path: write_text(path, page))
+        self._written(3)
 
     def write_trace(self, trace: Any) -> Path:
-        """Write the posterior (an ArviZ `InferenceData`) as NetCDF."""
+        """Write the posterior (see `TrainingOutcome.trace`) as NetCDF."""
         return self._keep(self.paths.trace_name, lambda path: trace_file.write_trace(path, trace))
 
     def write_table(self, name: str, frame: Any) -> Path:
         """Write a `pandas.DataFrame` as Parquet."""
-        return self._keep(self.paths.table_name(name), lambda path: _write_parquet(path, name, frame))
+        return self._keep_table(name, _parquet(name, frame))
 
     def write_document(self, name: str, document: Any) -> Path:
         """Write JSON-ready data."""
@@ -126,6 +136,13 @@ class ActiveRun:
         self._update(status=str(status), error=reason, **({} if self._manifest.finished else self._so_far()))
         write_manifest(self.paths.manifest, self._manifest)
         _make_read_only(self.paths.manifest)
+
+    def _written(self, parts: int) -> None:
+        # Not a stage of the manifest, which is written in the course of it.
+        self._listener(ProgressEvent("write", parts, 3, "parts"))
+
+    def _keep_table(self, name: str, content: bytes) -> Path:
+        return self._keep(self.paths.table_name(name), lambda path: write_bytes(path, content))
 
     def _so_far(self) -> dict[str, Any]:
         return {
@@ -162,12 +179,10 @@ def _pictures(outcome: TrainingOutcome) -> dict[str, Picture]:
     return named
 
 
-def _write_parquet(path: Path, name: str, frame: Any) -> None:
-    def write(temporary: Path) -> None:
-        frame.to_parquet(temporary, engine="pyarrow", compression="zstd", row_group_size=_ROWS_PER_GROUP)
-
+def _parquet(name: str, frame: Any) -> bytes:
     try:
-        write_through(path, write)
+        content: bytes = frame.to_parquet(engine="pyarrow", compression="zstd", row_group_size=_ROWS_PER_GROUP)
+        return content
     except (ValueError, TypeError, NotImplementedError) as error:
         raise DataError(f"cannot be stored as Parquet: {error}", field=f"table {name}") from error
 

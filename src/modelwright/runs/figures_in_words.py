@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
+from modelwright.core.number_text import number_text
 from modelwright.runs.manifest import utc_text
 
 ABSENT = "–"
@@ -13,39 +13,23 @@ _LONGEST_LIST = 12
 
 
 def number(value: Any, *, zeros: bool = False) -> str:
-    """A cell as people read it: four significant digits, thousands separated, "–" for what is absent.
+    """A cell as people read it, `core.number_text` set in type: a minus sign, "–" for what is absent, "∞".
 
     Args:
         value: The cell.
         zeros: Keep the zeros at the end (1.000), as a column of measured figures does.
 
     Example:
-        >>> [number(v) for v in (12345.678, 3.14159, 0.00001234, 1234567, True, None, "ann")]
-        ['12,346', '3.142', '1.234e-05', '1,234,567', 'yes', '–', 'ann']
+        >>> [number(v) for v in (12345.678, -3.14159, 0.00001234, 1234567, True, None, "ann")]
+        ['12,346', '−3.142', '1.234e-05', '1,234,567', 'yes', '–', 'ann']
     """
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ABSENT
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace("-", "−") if abs(value) < 10**15 else f"{Decimal(value):.3e}"
-    if isinstance(value, float):
-        return _real(value, zeros=zeros)
-    return str(value)
-
-
-def _real(value: float, *, zeros: bool) -> str:
-    if not math.isfinite(value):
-        return ABSENT if math.isnan(value) else ("∞" if value > 0 else "−∞")
-    magnitude = abs(value)
-    if magnitude and (magnitude < 1e-4 or magnitude >= 1e15):
-        text = f"{value:.3e}"
-    elif magnitude >= 999.95:  # would be written 1000 below
-        text = f"{value:,.0f}"
-    else:
-        text = f"{value:#.4g}".rstrip(".") if zeros else f"{value:.4g}"
+    if isinstance(value, float) and math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = number_text(value, zeros=zeros)
     # The sign only: an exponent keeps its hyphen, so that it can be copied into a program.
-    return "−" + text[1:] if text.startswith("-") else text
+    return "−" + text[1:] if isinstance(value, int | float) and text.startswith("-") else text
 
 
 def when(text: str | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelwright.core.documents import LARGEST_FILE, read_text
 from modelwright.core.errors import ModelwrightError, NotFoundError, StorageError
@@ -17,7 +17,10 @@ from modelwright.runs.identifiers import run_time
 from modelwright.runs.layout import RunPaths
 from modelwright.runs.locks import is_held
 from modelwright.runs.manifest import Manifest, RunStatus, read_manifest
-from modelwright.runs.trace_file import read_trace
+from modelwright.runs.trace_file import read_groups, read_trace
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.inference.trace_groups import TraceGroups
 
 _LARGEST_DOCUMENT = 256 * LARGEST_FILE
 
@@ -105,6 +108,10 @@ class RunRecord:
     def trace(self, groups: Collection[str] | None = None) -> Any:
         """The trace, loaded into memory as an ArviZ `InferenceData`; `groups` reads only those ("posterior")."""
         return read_trace(self.file(self.paths.trace_name, what="trace"), groups)
+
+    def trace_groups(self, groups: Collection[str] | None = None) -> "TraceGroups":
+        """The same without ArviZ, whose import takes longer than most answers."""
+        return read_groups(self.file(self.paths.trace_name, what="trace"), groups)
 
     def table(self, name: str) -> Any:
         """A table as a `pandas.DataFrame`."""

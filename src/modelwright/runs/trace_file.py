@@ -7,20 +7,35 @@ afterwards, and the temporary file thrown away.
 
 import json
 import os
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from modelwright.core.errors import DataError, StorageError
 from modelwright.core.files import json_text, write_through
 
+if TYPE_CHECKING:
+    from modelwright.bayesian.inference.trace_groups import TraceGroups
+
 COMPRESSION_LEVEL = 1
 """zlib's level: on shuffled draws and counts the higher ones took up to twice the seconds for one percent of size."""
 
+WORTH_COMPRESSING = 0.7
+"""Share of its size down to which a variable has to shrink to be stored compressed. Whole numbers and labels shrink to
+a sixth and less; draws of real numbers, whose digits are random, to 0.83 at best, and packing and unpacking these took
+most of the time of writing and reading a trace.
+"""
+
+_SAMPLE = 2**14
+"""Numbers in each of the stretches that say how far a variable shrinks: large enough for zlib's window of 32 KiB."""
+
 
 def write_trace(path: Path, trace: Any) -> Path:
-    """Write an ArviZ `InferenceData` atomically: one NetCDF group per group, compressed, strings as UTF-8.
+    """Write an ArviZ `InferenceData` atomically: one NetCDF group per group, compressed where that pays, text as UTF-8.
 
     Attributes NetCDF has no type for are kept as text: true and false as 1 and 0, None and mappings as JSON.
 
@@ -35,7 +50,12 @@ def write_trace(path: Path, trace: Any) -> Path:
 
 
 def read_trace(path: Path, groups: Collection[str] | None = None) -> Any:
-    """Read a trace into memory as an ArviZ `InferenceData`.
+    """Read a trace into memory as an ArviZ `InferenceData`; the arguments are those of `read_groups`."""
+    return read_groups(path, groups).to_inference_data()
+
+
+def read_groups(path: Path, groups: Collection[str] | None = None) -> "TraceGroups":
+    """Read a trace into memory, without the seconds that importing ArviZ takes.
 
     Args:
         path: The file.
@@ -47,7 +67,7 @@ def read_trace(path: Path, groups: Collection[str] | None = None) -> Any:
     import h5netcdf
     import xarray
 
-    from modelwright.bayesian.quiet_arviz import az
+    from modelwright.bayesian.inference.trace_groups import TraceGroups
 
     try:
         with h5netcdf.File(path, mode="r") as stored:
@@ -55,7 +75,7 @@ def read_trace(path: Path, groups: Collection[str] | None = None) -> Any:
         wanted = [name for name in names if groups is None or name in groups]
         read: dict[str, Any] = {name: xarray.load_dataset(path, group=name, engine="h5netcdf") for name in wanted}
         attributes = xarray.load_dataset(path, engine="h5netcdf").attrs
-        return az.InferenceData(attrs=attributes, **read)
+        return TraceGroups(read, attributes)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise StorageError(f"cannot read the trace {path}: {error}", todo="train again") from error
 
@@ -78,7 +98,29 @@ def _write(path: Path, trace: Any) -> None:
 def _compression(dataset: Any) -> dict[str, dict[str, Any]]:
     options = {"zlib": True, "complevel": COMPRESSION_LEVEL, "shuffle": True}
     # Scalars and strings of varying length cannot be compressed by HDF5.
-    return {name: options for name, v in dataset.variables.items() if v.dtype.kind in "biuf" and v.ndim and v.size}
+    numbers = {name: v for name, v in dataset.variables.items() if v.dtype.kind in "biuf" and v.ndim and v.size}
+    return {name: options if shrinks(v.to_numpy()) else {} for name, v in numbers.items()}
+
+
+def shrinks(numbers: np.ndarray) -> bool:
+    """Whether numbers are worth compressing, from three stretches of them packed as HDF5 would pack them.
+
+    Args:
+        numbers: Of any shape and numeric type, not empty.
+
+    Example:
+        >>> shrinks(np.arange(100_000)), shrinks(np.random.default_rng(0).random(100_000))
+        (True, False)
+    """
+    flat = numbers.reshape(-1)
+    last = max(flat.size - _SAMPLE, 0)
+    stretches = [np.ascontiguousarray(flat[first : first + _SAMPLE]) for first in sorted({0, last // 2, last})]
+    size = sum(stretch.nbytes for stretch in stretches)
+    packed = 0
+    for stretch in stretches:
+        shuffled = stretch.view(np.uint8).reshape(-1, stretch.itemsize).T  # first bytes first, as HDF5's filter does
+        packed += len(zlib.compress(shuffled.tobytes(), COMPRESSION_LEVEL))
+    return packed <= WORTH_COMPRESSING * size
 
 
 def _attribute(value: Any) -> Any:

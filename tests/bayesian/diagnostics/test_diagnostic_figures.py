@@ -11,7 +11,13 @@ import xarray as xr
 from scipy import stats
 
 from modelwright.bayesian.diagnostics.drawing import density_curve, draw_picture, shorten, thinned_line
-from modelwright.bayesian.diagnostics.figures import posterior_picture, rank_histogram, rank_picture, trace_picture
+from modelwright.bayesian.diagnostics.figures import (
+    binomial_quantile,
+    posterior_picture,
+    rank_histogram,
+    rank_picture,
+    trace_picture,
+)
 from modelwright.core.errors import DataError
 
 HARD_NAME = "a$very$ <entity> & 株式会社 'x'"
@@ -126,3 +132,18 @@ def test_thinned_lines_keep_spikes_and_order():
 def test_short_labels_are_left_alone():
     assert shorten("mu") == "mu"
     assert len(shorten("x" * 100)) == 36
+
+
+@pytest.mark.parametrize("n", [1, 2, 25, 1000, 10_000])
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_binomial_quantiles_are_scipys(n: int, share: float) -> None:
+    for probability in (0.005, 0.5, 0.995):
+        assert binomial_quantile(probability, n, share) == stats.binom.ppf(probability, n, share)
+
+
+def test_ranks_of_equal_draws_are_shared_as_scipy_shares_them() -> None:
+    draws = np.random.default_rng(0).integers(0, 60, (4, 100)).astype(float)
+    draws[0, 3] = draws[2, 7] = np.inf
+    ranks = stats.rankdata(draws, method="average").reshape(draws.shape)
+    expected = [np.histogram(row, bins=8, range=(0.5, draws.size + 0.5))[0] for row in ranks]
+    assert rank_histogram(draws, bins=8).tolist() == np.array(expected).tolist()

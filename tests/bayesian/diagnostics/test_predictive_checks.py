@@ -178,3 +178,12 @@ def test_pictures_are_small_and_the_same_twice():
     assert predictive_picture(check) == picture
     ElementTree.fromstring(picture.content)
     assert predictive_table(check).columns[-2:] == ("p-value", "grade")
+
+
+@pytest.mark.parametrize("largest", [3, 500, 200_000])
+def test_bins_of_whole_numbers_are_those_of_the_same_real_numbers(largest: int) -> None:
+    rows = np.random.default_rng(1).integers(0, largest, (3, 400), endpoint=True).astype(np.int32)
+    for edges in (bin_edges(rows[0].astype(float), rows)[0], np.array([1.0, 1.5, 100.0])):
+        found = bin_counts(rows, edges)
+        assert found.dtype == np.int64
+        assert found.tolist() == bin_counts(rows.astype(float), edges).tolist()

@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy import stats
 
-from modelwright.bayesian.diagnostics.comparison import compare_traces
+from modelwright.bayesian.diagnostics.comparison import compare_scores, compare_traces
 from modelwright.bayesian.diagnostics.loo import arviz, psis_loo, stacking_weights
 from modelwright.core.errors import DataError
 from modelwright.core.files import json_text
@@ -205,3 +206,62 @@ def test_the_result_is_plain_data():
     table = result.as_table()
     assert table.rows[0][:2] == ("a", 1)
     assert result.conclusion in table.caption
+
+
+def sampled(tree, windows, *, of=150):
+    """The same run, its log likelihoods kept for some of the windows only."""
+    groups = {name: group.to_dataset() for name, group in tree.children.items()}
+    for name in ("log_likelihood", "observed_data"):
+        groups[name] = groups[name].assign_coords(obs=np.arange(of)).isel(obs=windows)
+        groups[name].attrs |= {"complete": 0, "windows_in_all": of}
+    return xr.DataTree.from_dict(groups)
+
+
+def test_a_sample_of_the_windows_is_said_and_compares_with_all_of_them():
+    windows = np.arange(20, 140)
+    part, all_of_it = sampled(run(), windows), run(sd=1.3, seed=3)
+    result = compare_traces({"sampled": part, "complete": all_of_it})
+    said = "Ranked on 120 of 150 windows, those of entities drawn at random (the same for every run)"
+    assert result.basis.startswith(said)
+    assert result.warnings[0] == result.basis
+    assert said in result.as_table().caption
+    assert result.as_document()["basis"] == result.basis
+    rows = {row.name: row for row in result.rows}
+    assert [row.n_obs for row in result.rows] == [120, 120]
+    whole = psis_loo(all_of_it).pointwise  # exact: the same densities of the same windows
+    assert rows["complete"].elpd_loo == pytest.approx(whole[windows].sum(), rel=1e-12)
+
+
+def test_a_sample_of_other_data_is_refused():
+    with pytest.raises(DataError, match="trained on different data"):
+        compare_traces({"sampled": sampled(run(), np.arange(100, 150)), "shorter": run(y=Y[:120])})
+    changed = Y.copy()
+    changed[30] += 1.0
+    with pytest.raises(DataError, match="trained on different data"):
+        compare_traces({"sampled": sampled(run(), np.arange(20, 50)), "changed": run(y=changed)})
+
+
+def scores_of(score, **columns):
+    table = pd.DataFrame({"entity": "a", "count": Y, **columns, "score": score, "k_hat": 0.1})
+    table.attrs["draws"] = 400
+    return table
+
+
+def test_scores_of_all_windows_are_ranked_on_where_trainings_keep_them():
+    exact, worse = exact_leave_one_out(), exact_leave_one_out(sd=2.0)
+    traces = {"worse": sampled(run(sd=2.0), np.arange(10)), "exact": run()}
+    result = compare_scores(traces, {"worse": scores_of(-worse), "exact": scores_of(-exact)})
+    assert [row.name for row in result.rows] == ["exact", "worse"]
+    assert result.rows[0].elpd_loo == pytest.approx(exact.sum(), rel=1e-12)  # exact: the same sum
+    assert result.rows[1].dse == pytest.approx(np.sqrt(150 * (exact - worse).var()), rel=1e-10)
+    assert result.rows[0].p_loo is None
+    assert "Ranked on all 150 windows by the leave-one-out scores" in result.as_table().caption
+    json_text(result.as_document())
+
+
+def test_scores_of_other_windows_are_refused_by_the_column_that_differs():
+    first, traces = scores_of(Y), {"a": run(), "b": run()}
+    with pytest.raises(DataError, match=r"'a' and 'b' were trained on different data: as many .* values in exposure"):
+        compare_scores(traces, {"a": first.assign(exposure=1.0), "b": first.assign(exposure=2.0)})
+    with pytest.raises(DataError, match="150 and 149 observations"):
+        compare_scores(traces, {"a": first, "b": first.iloc[1:]})

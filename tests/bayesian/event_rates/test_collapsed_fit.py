@@ -47,6 +47,8 @@ def test_the_trace_says_how_it_was_drawn(data) -> None:
         assert group.attrs["engine"] == "collapsed"
         assert group.attrs["seed"] == CONFIG.random_seed
         assert group.attrs["rates_reason"] == "as asked"
+        # independent proposals have no step size and no trajectories: nothing of NUTS is said of them
+        assert not {"tuning_steps", "target_accept", "max_tree_depth"} & set(group.attrs)
     accepted = trace.sample_stats["accepted"]
     assert accepted.dtype == bool
     moved = np.diff(trace.posterior["mu"].values, axis=1) != 0

@@ -1,6 +1,7 @@
 """Scores from tables of integrals: equal to quadrature window by window, to closed forms, and counted right."""
 
 import arviz as az
+import mpmath
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,6 +102,42 @@ def test_poisson_cases_follow_the_conjugate_closed_form(
     for value, level in ((p.lower[0], 0.1), (p.median[0], 0.5), (p.upper[0], 0.9)):
         assert truth.cdf(value) >= level - 1e-9
         assert value == 0 or truth.cdf(value - 1) <= level + 1e-9
+
+
+@pytest.mark.parametrize("concentration", [np.inf, 40.0])
+@pytest.mark.parametrize(("number", "total", "count"), [(1e5, 9_999_900, 300), (20, 80, 4)])
+def test_scores_keep_their_digits_at_ten_million_events(
+    concentration: float, number: float, total: float, count: float
+) -> None:
+    """Ratios of integrals in 30 digits; without a reference rate these are of the size S log S, and 4e-8 is lost."""
+    shape, rate = 3.0, 0.5
+    with mpmath.workdps(30):
+        a, b, y = mpmath.mpf(shape), mpmath.mpf(rate), mpmath.mpf(count)
+        if np.isinf(concentration):
+            post, length = a + total, b + number
+            truth = mpmath.loggamma(post + y) - mpmath.loggamma(post) - mpmath.loggamma(y + 1)
+            truth += post * mpmath.log(length / (length + 1)) - y * mpmath.log(length + 1)
+        else:
+            c = mpmath.mpf(concentration)
+
+            def log_z(events: mpmath.mpf, windows: float) -> mpmath.mpf:
+                def log_f(x: mpmath.mpf) -> mpmath.mpf:
+                    theta = mpmath.exp(x)
+                    return (a + events) * x - b * theta - (events + windows * c) * mpmath.log1p(theta / c)
+
+                mean = (a + events) / (b + windows)  # near the mode, and what the pieces are laid around
+                mode, top = mpmath.log(mean), log_f(mpmath.log(mean))
+                sd = 1 / mpmath.sqrt(b * mean + windows * mean / (1 + mean / c))
+                points = [mode + k * sd for k in (-16, -8, -4, 0, 4, 8, 16)]
+                return mpmath.log(mpmath.quad(lambda x: mpmath.exp(log_f(x) - top), points)) + top
+
+            truth = log_z(mpmath.mpf(total) + y, number + 1) - log_z(mpmath.mpf(total), number)
+            truth += mpmath.loggamma(y + c) - mpmath.loggamma(c) - mpmath.loggamma(y + 1) - y * mpmath.log(c)
+        truth = -float(truth)
+    population = Population(*(np.full(30, value) for value in (shape, rate, 1.0 / concentration)))
+    case = Cases(*(np.array([float(value)]) for value in (1.0, number, total, count)))
+    found = score_cases(population, case, 0.9, leave_one_out=False, cores=1)
+    assert found.score[0] == pytest.approx(truth, abs=1e-8)  # the bound asked of an integral
 
 
 def test_a_tail_longer_than_any_table_is_integrated() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modelwright.bayesian.event_rates.left_out_weights import NO_PULL, without_window
-from modelwright.bayesian.inference.pareto_smoothing import smoothed_weights
+from modelwright.bayesian.inference.pareto_smoothing import FEWEST_DRAWS, smoothed_weights
 
 
 def spread_over(width, *, draws=400):
@@ -32,3 +32,10 @@ def test_the_score_is_the_harmonic_mean_where_no_tail_needs_smoothing() -> None:
     log_density = spread_over(1e-3)
     _, _, score = without_window(log_density)
     assert score[0] == pytest.approx(np.log(np.exp(-log_density).mean()), abs=1e-6)  # smoothing moves less than width^2
+
+
+@pytest.mark.parametrize("draws", [1, FEWEST_DRAWS - 1, FEWEST_DRAWS])
+def test_of_too_few_draws_there_is_no_k_hat_however_alike_they_are(draws) -> None:
+    _, k_hat, score = without_window(np.full((2, draws), -1.5))
+    assert np.isinf(k_hat).all() == (draws < FEWEST_DRAWS)
+    np.testing.assert_allclose(score, 1.5, rtol=1e-10)  # the same formula

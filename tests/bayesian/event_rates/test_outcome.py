@@ -70,6 +70,8 @@ def test_metrics_agree_with_the_tables(fitted) -> None:
     outcome, data, _ = fitted
     scores, rates = outcome.tables["scores"], outcome.tables["rates"]
     assert outcome.metrics["elpd_loo_integrated"] == pytest.approx(-scores["score"].sum(), rel=1e-12)
+    # who drew the collapsed density is told beside the engine: it may have been NUTS
+    assert outcome.metrics["method"] == outcome.trace.posterior.attrs["method"] == "independence_metropolis"
     assert outcome.metrics["pr_auc"] == outcome.metrics["pr_auc_brute_force"] == 1.0
     assert scores["score"].idxmax() == ATTACK
     theta = outcome.trace.posterior["theta"]
@@ -174,6 +176,16 @@ def test_unreliable_scores_make_a_finding(k_hat: list[float], grade: Grade) -> N
     if grade is not Grade.GOOD:
         assert "windows are unreliable" in finding.sentence
         assert finding.advice
+
+
+def test_of_one_draw_no_k_hat_is_told() -> None:
+    scores = scores_of([1, 2], ["a", "b"]).assign(k_hat=0.0)
+    scores.attrs["draws"] = 1
+    finding = k_hat_finding(scores)
+    assert (finding.value, finding.grade) == (None, Grade.PROBLEM)
+    assert finding.sentence == "leave-one-out scores rest on a single draw, of which no k-hat can be told"
+    assert "0.00" not in finding.sentence
+    assert "at least 21" in finding.advice
 
 
 def test_a_k_hat_that_could_not_be_fitted_is_told_without_a_number() -> None:

@@ -12,7 +12,8 @@ from modelwright.bayesian.event_rates.fit import fit_event_rates
 from modelwright.bayesian.event_rates.posterior_draws import population_draws
 from modelwright.bayesian.event_rates.rate_curves import curves_of
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
-from modelwright.bayesian.event_rates.rate_posteriors import draw_rates, summarise_rates
+from modelwright.bayesian.event_rates.rate_posteriors import draw_rates
+from modelwright.bayesian.event_rates.rate_summaries import summarise_rates
 from modelwright.bayesian.event_rates.statistics import AlikeEntities, Profile, alike_entities, statistics_of
 from modelwright.data.events import EventCounts
 

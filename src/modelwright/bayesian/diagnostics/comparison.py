@@ -9,15 +9,20 @@ importance sampling", https://arxiv.org/abs/1507.02646; Yao et al. (2018), stack
 Sivula, Magnusson and Vehtari (2020), on differences below 4, https://arxiv.org/abs/2008.10296.
 """
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from modelwright.bayesian.diagnostics.comparable_runs import (
+    on_common_windows,
+    refuse_different_data,
+    refuse_different_densities,
+)
 from modelwright.bayesian.diagnostics.convergence import rounded
-from modelwright.bayesian.diagnostics.groups import find_group, need_group, need_variable
+from modelwright.bayesian.diagnostics.groups import need_group, need_variable
+from modelwright.bayesian.diagnostics.left_out_scores import estimate_from_scores, refuse_other_windows
 from modelwright.bayesian.diagnostics.loo import LooEstimate, psis_loo, stacking_weights
 from modelwright.core.errors import DataError
 from modelwright.core.sections import Table
@@ -35,7 +40,7 @@ class ComparedRun:
         rank: 1 for the best.
         elpd_loo: Expected log predictive density of the data, each observation given all others.
         se: Standard error of `elpd_loo`.
-        p_loo: Effective number of parameters.
+        p_loo: Effective number of parameters; None where only leave-one-out densities are known.
         elpd_diff: The best run's `elpd_loo` minus this one's.
         dse: Standard error of `elpd_diff`.
         weight: Stacking weight; the weights sum to one.
@@ -51,7 +56,7 @@ class ComparedRun:
     rank: int
     elpd_loo: float
     se: float
-    p_loo: float
+    p_loo: float | None
     elpd_diff: float
     dse: float
     weight: float
@@ -71,11 +76,13 @@ class ComparisonResult:
         rows: One entry per run.
         warnings: What to beware of, in sentences.
         conclusion: What the table says, in one sentence.
+        basis: Which observations the densities are of, in one sentence; empty for all, draw by draw.
     """
 
     rows: tuple[ComparedRun, ...]
     warnings: tuple[str, ...]
     conclusion: str
+    basis: str = ""
 
     def as_table(self) -> Table:
         """The comparison as a table, its caption holding the conclusion and the warnings."""
@@ -87,13 +94,16 @@ class ComparisonResult:
             (
                 row.name,
                 row.rank,
-                *(round(value, 2) for value in (row.elpd_loo, row.se, row.p_loo, row.elpd_diff, row.dse)),
+                *(round(value, 2) for value in (row.elpd_loo, row.se)),
+                None if row.p_loo is None else round(row.p_loo, 2),
+                *(round(value, 2) for value in (row.elpd_diff, row.dse)),
                 rounded(row.weight, 3),
                 *(row.k_hat_ok, row.k_hat_bad, row.k_hat_very_bad),
             )
             for row in self.rows
         )
-        caption = " ".join((self.conclusion, "Densities in nats; higher is better.", *self.warnings))
+        said = (self.conclusion, self.basis, "Densities in nats; higher is better.", *self.warnings)
+        caption = " ".join(part for part in said if part)
         return Table("Comparison by leave-one-out", columns, rows, caption)
 
     def as_document(self) -> dict[str, Any]:
@@ -102,6 +112,7 @@ class ComparisonResult:
             "rows": [dict(vars(row)) for row in self.rows],
             "warnings": list(self.warnings),
             "conclusion": self.conclusion,
+            "basis": self.basis,
         }
 
 
@@ -130,10 +141,44 @@ def compare_traces(traces: Mapping[str, Any], *, variable: str | None = None) ->
         >>> [row.name for row in result.rows], result.rows[0].weight > 0.9
         (['right', 'wrong'], True)
     """
-    if not traces:
-        raise DataError("there is nothing to compare", field="runs", expected="at least one run")
-    _refuse_different_data(traces, variable)
+    _refuse_nothing(traces)
+    refuse_different_densities(traces)
+    traces, sampled = on_common_windows(traces)
+    refuse_different_data(traces, variable)
     estimates = {name: _estimate(name, trace, variable) for name, trace in traces.items()}
+    found = _ranked(estimates)
+    if sampled is None:
+        return found
+    return replace(found, basis=sampled, warnings=(sampled, *found.warnings))
+
+
+def compare_scores(traces: Mapping[str, Any], scores: Mapping[str, Any]) -> ComparisonResult:
+    """Compare runs by the leave-one-out densities that their trainings computed for every observation.
+
+    Args:
+        traces: Run name -> trace; only what its log likelihood is of is looked at.
+        scores: Run name -> table with columns score and k_hat, see `left_out_scores`.
+
+    Raises:
+        DataError: when there is no run, or when two were trained on different data or predict different things.
+    """
+    _refuse_nothing(scores)
+    refuse_different_densities(traces)
+    refuse_other_windows(scores)
+    found = _ranked({name: estimate_from_scores(table) for name, table in scores.items()})
+    basis = (
+        f"Ranked on all {found.rows[0].n_obs:,} windows by the leave-one-out scores of the trainings, since log "
+        "likelihoods are stored draw by draw for a part of the windows only."
+    )
+    return replace(found, basis=basis)
+
+
+def _refuse_nothing(runs: Mapping[str, Any]) -> None:
+    if not runs:
+        raise DataError("there is nothing to compare", field="runs", expected="at least one run")
+
+
+def _ranked(estimates: Mapping[str, LooEstimate]) -> ComparisonResult:
     ordered = sorted(estimates, key=lambda name: -estimates[name].elpd)
     best = estimates[ordered[0]]
     weights = stacking_weights([estimates[name].pointwise for name in ordered])
@@ -142,54 +187,6 @@ def compare_traces(traces: Mapping[str, Any], *, variable: str | None = None) ->
         for rank, (name, weight) in enumerate(zip(ordered, weights, strict=True), start=1)
     )
     return ComparisonResult(rows, _warnings(rows), _conclusion(rows))
-
-
-def _refuse_different_data(traces: Mapping[str, Any], variable: str | None) -> None:
-    _refuse_different_densities(traces)
-    constants = {name: find_group(trace, "constant_data") for name, trace in traces.items()}
-    # Exposures and entities are part of the data: the same counts in other windows are other data. What only some of
-    # the runs store (a model's own statistics, say) tells nothing about the others.
-    common = set.intersection(*(set() if one is None else set(map(str, one.data_vars)) for one in constants.values()))
-    first: tuple[str, tuple[int, ...], str] | None = None
-    for name, trace in traces.items():
-        group = need_group(trace, "observed_data", todo=f"train {name!r} again with its data stored")
-        data = need_variable(group, variable, group_name="observed_data")
-        values = np.ascontiguousarray(data.values, dtype=np.float64)
-        parts = [values.tobytes()]
-        for constant in sorted(common):
-            parts.append(np.ascontiguousarray(constants[name][constant].values).astype(np.float64).tobytes())
-        print_of = hashlib.sha256(b"|".join(parts)).hexdigest()
-        if first is None:
-            first = name, values.shape, print_of
-        elif values.shape != first[1]:
-            raise DataError(
-                f"runs {first[0]!r} and {name!r} were trained on different data: "
-                f"{first[1][0]} and {values.shape[0]} observations",
-                field="runs",
-                todo="compare runs on the same data only",
-            )
-        elif print_of != first[2]:
-            raise DataError(
-                f"runs {first[0]!r} and {name!r} were trained on different data: as many observations, other values",
-                field="runs",
-                todo="compare runs on the same data only",
-            )
-
-
-def _refuse_different_densities(traces: Mapping[str, Any]) -> None:
-    """Densities are comparable when they are of the same thing; a model of more than the counts says so itself."""
-    found: dict[str, str] = {}
-    for name, trace in traces.items():
-        group = find_group(trace, "log_likelihood")
-        found[name] = "count" if group is None else str(group.attrs.get("density_of", "count"))
-    (one, of_one), *others = found.items()
-    for other, of_other in others:
-        if of_other != of_one:
-            raise DataError(
-                f"the densities of runs {one!r} and {other!r} are of different things: {of_one}, and {of_other}",
-                field="runs",
-                todo="compare runs that predict the same thing only",
-            )
 
 
 def _estimate(name: str, trace: Any, variable: str | None) -> LooEstimate:

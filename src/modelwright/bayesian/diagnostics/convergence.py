@@ -15,6 +15,7 @@ from modelwright.bayesian.diagnostics import findings
 from modelwright.bayesian.diagnostics.groups import find_group, need_group
 from modelwright.bayesian.diagnostics.sampler_checks import NotApplicable, Sampler, check_sampler, sampler_of
 from modelwright.bayesian.diagnostics.summaries import ParameterStatistics, trace_statistics
+from modelwright.core.number_text import LARGEST_IN_FULL
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.sections import Cell, Picture, Section, Table
 from modelwright.core.verdict import Grade, Verdict
@@ -214,8 +215,8 @@ def rounded(value: float | int | None, digits: int = 4) -> Cell:
     """A figure for a table: `digits` significant digits, None for what is not a number.
 
     Example:
-        >>> rounded(1234.5678), rounded(0.00123456), rounded(float("nan")), rounded(7)
-        (1235, 0.001235, None, 7)
+        >>> rounded(1234.5678), rounded(0.00123456), rounded(float("nan")), rounded(7), rounded(6.3e28)
+        (1235, 0.001235, None, 7, 6.3e+28)
     """
     if value is None or np.isnan(value):
         return None
@@ -224,7 +225,7 @@ def rounded(value: float | int | None, digits: int = 4) -> Cell:
     if np.isinf(value):
         return "infinite"
     short = float(f"{value:.{digits}g}")
-    return int(short) if abs(short) >= 10 ** (digits - 1) else short
+    return int(short) if 10 ** (digits - 1) <= abs(short) < LARGEST_IN_FULL else short
 
 
 def _assessed(trace: Any, progress: ProgressCallback) -> ConvergenceAssessment:

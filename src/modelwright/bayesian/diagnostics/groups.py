@@ -1,4 +1,4 @@
-"""Reading the groups of a trace: an ArviZ `InferenceData`, or the `xarray.DataTree` that a stored file opens as."""
+"""Reading the groups of a trace: `TraceGroups`, an `InferenceData`, or the `DataTree` that a stored file opens as."""
 
 import itertools
 from typing import Any

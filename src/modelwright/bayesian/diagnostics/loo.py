@@ -25,7 +25,7 @@ class LooEstimate:
     Args:
         elpd: Sum of `pointwise`.
         se: Its standard error.
-        p_loo: Effective number of parameters.
+        p_loo: Effective number of parameters; None where only the densities are known.
         pointwise: log p(y_i | all other y), shape (obs,).
         k_hat: Pareto shape of the importance weights, shape (obs,); infinite where none could be fitted.
         k_hat_limit: The largest trustworthy k-hat, min(1 - 1 / log10(draws), 0.7).
@@ -34,7 +34,7 @@ class LooEstimate:
 
     elpd: float
     se: float
-    p_loo: float
+    p_loo: float | None
     pointwise: Floats
     k_hat: Floats
     k_hat_limit: float

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from modelwright.bayesian.event_rates.count_tables import score_cases
+from modelwright.bayesian.event_rates.edge_scores import score_windows_of_several
 from modelwright.bayesian.event_rates.new_windows import score_against_rates, score_against_statistics
 from modelwright.bayesian.event_rates.posterior_draws import check_draws, population_draws, statistics_in
 from modelwright.bayesian.event_rates.quadrature_scores import score_left_out
 from modelwright.bayesian.event_rates.score_table import COLUMNS, ScoreColumns, check_same_data
-from modelwright.bayesian.event_rates.statistics import alike_entities, statistics_of
+from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities, statistics_of
 from modelwright.bayesian.event_rates.window_cases import alike_windows, cases_left_out
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.names import suggestion
@@ -61,6 +62,7 @@ def score_training_windows(
     trace: Any,
     data: EventCounts,
     *,
+    statistics: SufficientStatistics | None = None,
     interval: float = 0.9,
     draws: int | None = None,
     progress: ProgressCallback = ignore_progress,
@@ -74,6 +76,8 @@ def score_training_windows(
     Args:
         trace: The trace.
         data: What it was trained on.
+        statistics: Those of `data`, from one who has just trained on them; that they are the trace's is then not
+            checked again.
         interval: Probability of the equal-tailed predictive interval.
         draws: Draws of the hyperparameters to average over, taken evenly from the trace; at least 25. By default 400,
             or `default_draws` of the windows that cannot be predicted from a table (entities with several exposures).
@@ -97,21 +101,21 @@ def score_training_windows(
     probability = check_probability(interval)
     most = MOST_DRAWS if draws is None else check_draws(draws, field="draws")
     population = population_draws(trace, most)
-    statistics = statistics_of(data)
-    check_same_data(trace, data, statistics)
+    if statistics is None:
+        statistics = statistics_of(data)
+        check_same_data(trace, data, statistics)
     alike = alike_entities(statistics)
     found = cases_left_out(population, alike, data)
     rest = np.flatnonzero(found.case < 0)
     if draws is None and len(rest):
         population = population_draws(trace, default_draws(len(rest)))
-    groups = alike_windows(data, alike, rest)
     n_cases = len(found.cases.count)
-    total = n_cases + sum(len(group.windows.count) for group in groups)
 
     def report(done: int) -> None:
         progress(ProgressEvent("score", done, total, "distinct windows"))
 
     columns = ScoreColumns(data.n_obs, k_hat=True)
+    total = n_cases + len(rest)
     tabulated = score_cases(population, found.cases, probability, leave_one_out=True, done=report)
     parts = (tabulated.prediction, tabulated.score, tabulated.k_hat)
     if len(rest) == 0:
@@ -119,6 +123,8 @@ def score_training_windows(
     else:
         covered = np.flatnonzero(found.case >= 0)
         columns.fill(covered, found.case[covered], *parts)
+        rest = score_windows_of_several(population, alike, data, rest, probability, columns, report)
+        groups = alike_windows(data, alike, rest)
         score_left_out(population, groups, probability, columns, lambda done: report(n_cases + done))
     table = columns.table(data, np.ones(1, dtype=bool), probability)
     table.attrs["draws"] = len(population)

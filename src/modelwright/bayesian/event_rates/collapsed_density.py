@@ -24,9 +24,11 @@ from modelwright.bayesian.event_rates.density import stirling_error
 from modelwright.bayesian.event_rates.hyperpriors import Hyperprior
 from modelwright.bayesian.event_rates.names import ALPHA, MU, PHI, SHAPE
 from modelwright.bayesian.event_rates.octave_nodes import octave_nodes
+from modelwright.bayesian.event_rates.peak_densities import spread_loss
 from modelwright.bayesian.event_rates.rate_integrals import CELLS, Population, Windows, cells_of
 from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_peak_and_integral
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
+from modelwright.bayesian.event_rates.weighted_tables import WeightedTable, weighted_tables
 from modelwright.bayesian.inference.blocks import Block, blocks, in_order
 
 SMALL_COUNTS = 32
@@ -34,6 +36,9 @@ SMALL_COUNTS = 32
 
 FARTHEST = 70.0
 """The posterior is taken as zero where a parameter's logarithm is farther than this from zero: beyond 1e30."""
+
+_TABLES_TIMES_DRAWS = 100
+"""Draws of the hyperparameters under which a table is summed at once."""
 
 LARGEST_SHAPE = 1e20
 """Nor with a shape above this: rates that differ by less than a ten-billionth of themselves."""
@@ -103,6 +108,21 @@ class CollapsedDensity:
         """The data, gathered."""
         return likelihood_terms(self.statistics)
 
+    @cached_property
+    def _gathered(self) -> tuple[list[WeightedTable], list[tuple[Windows, np.ndarray]]]:
+        """Tables of entities with several exposures, and the rows that are in none, with their weights."""
+        tables: list[WeightedTable] = []
+        rows: list[tuple[Windows, np.ndarray]] = []
+        for windows, weight in zip(self.terms.rows, self.terms.weight, strict=True):
+            rest = np.arange(len(weight))
+            if windows.total.shape[1] > 1:
+                more, rest = weighted_tables(windows, weight)
+                tables += more
+            if len(rest):
+                some = Windows(*(part[rest] for part in (windows.exposure, windows.total, windows.number)))
+                rows.append((some, weight[rest]))
+        return tables, rows
+
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Log density at points of shape (n, n_coordinates), shape (n,); -inf where there is no mass to speak of."""
         values = self.natural(points)
@@ -160,11 +180,22 @@ class CollapsedDensity:
         """Log probability of all counts given the population, shape (n_draws,), in nats."""
         terms = self.terms
         total = _histogram_part(terms, population.inverse_concentration) + terms.constant
-        for rows, weight in zip(terms.rows, terms.weight, strict=True):
+        tables, others = self._gathered
+        for draws, part in self._table_sums(population, tables):
+            total[draws] += part
+            self.tick()
+        for rows, weight in others:
             for draws, part in self._row_sums(population, rows, weight):
                 total[draws] += part
                 self.tick()
         return total
+
+    def _table_sums(self, population: Population, tables: list[WeightedTable]) -> Iterator[tuple[slice, np.ndarray]]:
+        def work(block: Block) -> tuple[slice, np.ndarray]:
+            some = population.part(block[1])
+            return block[1], np.sum([table.log_likelihood(some) for table in tables[block[0]]], axis=0)
+
+        return in_order(work, blocks(len(tables), len(population), _TABLES_TIMES_DRAWS), self.cores)
 
     def _row_sums(
         self, population: Population, rows: Windows, weight: np.ndarray
@@ -217,17 +248,8 @@ def row_log_likelihood(cells: Cells) -> np.ndarray:
     found = log_peak + log_mass
     for e in range(len(cells.total)):
         number = np.maximum(cells.number[e], 1.0)
-        found -= _spread_loss(cells.total[e], cells.inverse / number)
+        found -= spread_loss(cells.total[e], cells.inverse / number)
     return np.asarray(found)
-
-
-def _spread_loss(total: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """(S + c) log(1 + S/c) - S with c = 1/inverse: zero at c = infinity."""
-    share = total * inverse
-    rises = np.log1p(share)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        remainder = np.where(share > 1e-8, (share - rises) / inverse, 0.5 * share * total)
-    return np.asarray(total * rises - remainder)
 
 
 def _histogram_part(terms: LikelihoodTerms, inverse: np.ndarray) -> np.ndarray:
@@ -245,7 +267,7 @@ def _histogram_part(terms: LikelihoodTerms, inverse: np.ndarray) -> np.ndarray:
             with np.errstate(divide="ignore"):
                 concentration = 1.0 / some + SMALL_COUNTS
             shifted = some / (1.0 + SMALL_COUNTS * some)
-            rising = _spread_loss(more, shifted) - 0.5 * np.log1p(more * shifted)
+            rising = spread_loss(more, shifted) - 0.5 * np.log1p(more * shifted)
             rising += stirling_error(more + concentration) - stirling_error(concentration)
             rising += more * np.log1p(SMALL_COUNTS * some)
             total[here] += (rising * terms.large_weight).sum(1)

@@ -25,8 +25,8 @@ from modelwright.bayesian.event_rates.rate_integrals import Population
 from modelwright.bayesian.event_rates.rate_posteriors import draw_rates
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.bayesian.inference.traces import assemble_trace
-from modelwright.bayesian.quiet_arviz import az
+from modelwright.bayesian.inference.trace_groups import TraceGroups
+from modelwright.bayesian.inference.traces import assemble_groups
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.seeds import named_generator
 
@@ -38,7 +38,7 @@ def sample_collapsed(
     settings: NutsSettings,
     rates: str = "auto",
     progress: ProgressCallback = ignore_progress,
-) -> az.InferenceData:
+) -> TraceGroups:
     """Sample the posterior from sufficient statistics alone.
 
     Args:
@@ -49,7 +49,7 @@ def sample_collapsed(
         progress: Called with events of the stages "mode", "sample" and "rates".
 
     Returns:
-        InferenceData with `posterior` (the population's parameters and, with draws, `theta`), `sample_stats` and
+        `posterior` (the population's parameters and, with draws, `theta`), `sample_stats` and
         `constant_data` (the statistics). Attributes of the posterior say how it was drawn: engine, method, k_hat,
         reason, rates.
     """
@@ -61,7 +61,7 @@ def sample_collapsed(
         generator = named_generator(config.random_seed, "rates")
         theta = draw_rates(population_of(found, config), alike_entities(statistics), generator, progress=progress)
         posterior[names.THETA] = theta.reshape(settings.chains, settings.draws, statistics.n_entities)
-    trace = assemble_trace(
+    trace = assemble_groups(
         posterior,
         found.statistics,
         replace(settings, seed=config.random_seed),  # whose named streams made these draws
@@ -69,6 +69,7 @@ def sample_collapsed(
         engine_version=__version__,
         sampling_seconds=time.perf_counter() - began,
         at_once=settings.at_once,
+        of_nuts=found.method == "nuts",
         coords={names.ENTITY: np.asarray(statistics.entities, dtype=str)},
         dims={names.THETA: [names.ENTITY]},
     )
@@ -76,7 +77,7 @@ def sample_collapsed(
         group.attrs.update(
             method=found.method, k_hat=found.k_hat, reason=found.reason, rates=kept.name, rates_reason=kept.reason
         )
-    trace.add_groups({"constant_data": statistics_variables(statistics)})
+    trace.put({"constant_data": statistics_variables(statistics)})
     return trace
 
 

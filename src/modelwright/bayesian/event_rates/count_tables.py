@@ -2,27 +2,24 @@
 
 With n' windows of exposure e and sum S' behind it, a further window's count y of an entity has, given the population,
 
-    p(y | S', n') = Z(S' + y, n' + 1) / Z(S', n') * (c)(c+1)...(c+y-1) / (c^y y!)
+    p(y | S', n') proportional to Z(S' + y, n' + 1) / Z(S', n')
     Z(S, n)       = integral of Gamma(theta; a, b) (theta e)^S (1 + theta e/c)^-(S + n c) dtheta
 
-so the integrals for whole S hold every prediction there is: leaving out any window of any entity, and the whole
-distribution of what was left out, k = 0, 1, 2, ... at S' + k. Whatever the number of entities and windows, each
-(e, n', S', y) is computed once. (For Poisson counts c is infinite and the last factor 1/y!.)
+and a factor of y alone (`count_futures`). So the integrals for whole S hold every prediction there is: leaving out any
+window of any entity, and the whole distribution of what was left out, k = 0, 1, 2, ... at S' + k. Whatever the number
+of entities and windows, each (e, n', S', y) is computed once.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
-from scipy import special
 
+from modelwright.bayesian.event_rates.count_futures import CountTables, Future, OtherWindows, integrated_tail
 from modelwright.bayesian.event_rates.count_mixture import Prediction
-from modelwright.bayesian.event_rates.density import upper_tail
 from modelwright.bayesian.event_rates.left_out_weights import without_window
-from modelwright.bayesian.event_rates.rate_curves import EXACT, curves_of, log_integral_and_mean
-from modelwright.bayesian.event_rates.rate_integrals import Population, Windows, log_integral
+from modelwright.bayesian.event_rates.rate_integrals import Population, log_integral
 from modelwright.bayesian.inference.settings import available_cores
 
 LONGEST_TABLE = 4000
@@ -125,12 +122,11 @@ def score_cases(
     order = np.lexsort((cases.count, cases.total, cases.number, cases.exposure))
     key = np.stack([cases.exposure[order], cases.number[order]])
     starts = np.flatnonzero(np.r_[True, (key[:, 1:] != key[:, :-1]).any(0)]) if n else np.empty(0, dtype=int)
-    factors = _CountFactors(population)
     finished = 0
     with ThreadPoolExecutor(cores or available_cores()) as pool:
         for members in np.split(order, starts[1:]) if n else ():
             first = members[0]
-            group = _Group(population, factors, float(cases.exposure[first]), float(cases.number[first]))
+            group = OtherWindows(population, float(cases.exposure[first]), float(cases.number[first]))
             sums, at = np.unique(cases.total[members], return_index=True)
             parts = np.split(members, at[1:])
             longest = counts_needed(population, cases.part(members), spreads=4.0)
@@ -139,7 +135,7 @@ def score_cases(
 
             def work(
                 job: tuple[int, int],
-                group: "_Group" = group,
+                group: OtherWindows = group,
                 sums: np.ndarray = sums,
                 parts: list[np.ndarray] = parts,
                 longest: np.ndarray = longest,
@@ -174,61 +170,8 @@ def _segments(sums: np.ndarray, longest: np.ndarray) -> list[tuple[int, int]]:
     return jobs
 
 
-class _CountFactors:
-    """log of (c)(c+1)...(c+y-1) / (c^y y!) for y = 0, 1, ... under every draw; grows as needed."""
-
-    def __init__(self, population: Population) -> None:
-        self._inverse = population.inverse_concentration
-        self._table = np.zeros((1, len(population)))
-        self._lock = Lock()
-
-    def upto(self, stop: int) -> np.ndarray:
-        """Rows y = 0 .. stop - 1, or more; shape (at least stop, n_draws)."""
-        with self._lock:
-            if len(self._table) < stop:
-                y = np.arange(max(stop, 2 * len(self._table)), dtype=float)
-                steps = np.log1p(y[:-1, None] * self._inverse)
-                rising = np.concatenate([np.zeros((1, len(self._inverse))), np.cumsum(steps, axis=0)])
-                self._table = rising - special.gammaln(y + 1.0)[:, None]
-            return self._table
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Windows of one exposure that are predicted from the same number of others."""
-
-    population: Population
-    factors: _CountFactors
-    exposure: float
-    number: float
-
-    def integrals(self, sums: np.ndarray, number: float) -> tuple[np.ndarray, np.ndarray]:
-        """Log Z(S, number) and the mean rate for some sums, both (n_sums, n_draws)."""
-        sums = np.asarray(sums, float)[:, None]
-        windows = Windows(np.full_like(sums, self.exposure), sums, np.full_like(sums, number))
-        return log_integral_and_mean(self.population, windows)
-
-
-class _Numerators:
-    """log Z(S, n' + 1) for S from the smallest sum of a job on; grows as needed. Used by one thread."""
-
-    def __init__(self, group: _Group, smallest: float) -> None:
-        self._group = group
-        self._smallest = int(smallest)
-        self._table = np.empty((0, len(group.population)))
-
-    def rows(self, start: float, stop: float) -> np.ndarray:
-        """Rows S = start .. stop - 1, shape (stop - start, n_draws)."""
-        first, last = int(start) - self._smallest, int(stop) - self._smallest
-        have = len(self._table)
-        if have < last:
-            more = np.arange(have, max(last, have + have // 4)) + self._smallest
-            self._table = np.concatenate([self._table, self._group.integrals(more, self._group.number + 1.0)[0]])
-        return self._table[first:last]
-
-
 def _score_sums(
-    group: _Group,
+    group: OtherWindows,
     cases: Cases,
     sums: np.ndarray,
     parts: list[np.ndarray],
@@ -240,12 +183,11 @@ def _score_sums(
 ) -> int:
     """Score the cases of some sums S'; `parts` are their positions. Returns how many there were."""
     levels = np.array([(1 - probability) / 2, 0.5, (1 + probability) / 2])
-    numerators = _Numerators(group, sums[0])
-    numerators.rows(sums[0], (sums + np.ceil(longest)).max())
-    before, rate = group.integrals(sums, group.number)
+    tables = CountTables(group, sums)
+    tables.numerators(sums[0], (sums + np.ceil(longest)).max())
     n_draws = len(group.population)
-    for index, total in enumerate(sums):
-        future = _Future(group, numerators, float(total), before[index], int(longest[index]))
+    for index in range(len(sums)):
+        future = Future(tables, index, int(longest[index]))
         for start in range(0, len(parts[index]), _CASES):
             some = parts[index][start : start + _CASES]
             y = cases.count[some].astype(np.int64)
@@ -256,46 +198,13 @@ def _score_sums(
                 weights = np.full((1, n_draws), 1.0 / n_draws)
                 columns["k_hat"][some] = 0.0
                 columns["score"][some] = np.log(n_draws) - log_integral(logarithm)
-            columns["expected"][some] = weights @ (rate[index] * group.exposure)
+            columns["expected"][some] = weights @ (tables.rate[index] * group.exposure)
             _summarise(future, weights, y, levels, some, columns)
     return sum(map(len, parts))
 
 
-class _Future:
-    """P(Y = k | S', n', h) for k = 0, 1, ... and every draw h; longer as needed."""
-
-    def __init__(self, group: _Group, numerators: _Numerators, total: float, before: np.ndarray, longest: int) -> None:
-        self.group, self.total = group, total
-        self._numerators, self._before = numerators, before
-        self._log = np.empty((0, len(before)))
-        self.lengthen(longest)
-
-    def __len__(self) -> int:
-        return len(self._log)
-
-    def log_probability(self, stop: int) -> np.ndarray:
-        """Its logarithm for k = 0 .. stop - 1, or more; shape (at least stop, n_draws)."""
-        self.lengthen(stop)
-        return self._log
-
-    def lengthen(self, stop: int) -> None:
-        """Have at least that many counts."""
-        if stop > len(self._log):
-            self._log = self._numerators.rows(self.total, self.total + stop) - self._before
-            self._log += self.group.factors.upto(stop)[:stop]
-            self.probability = np.exp(self._log)
-
-    def rest(self) -> np.ndarray:
-        """About what lies beyond the last count, per draw.
-
-        The ratio of neighbouring probabilities rises slowly to its limit, so the geometric sum is nearly all of it.
-        """
-        ratio = np.exp(np.minimum(self._log[-1] - self._log[-2], 0.0))
-        return np.asarray(self.probability[-1] * ratio / np.maximum(1.0 - ratio, 1e-12))
-
-
 def _summarise(
-    future: _Future,
+    future: Future,
     weights: np.ndarray,
     count: np.ndarray,
     levels: np.ndarray,
@@ -322,29 +231,8 @@ def _summarise(
             break
         future.lengthen(int(1.4 * len(future)) + 20)
     if len(small) and (rest > _REMAINDER * upper_tail[small]).any():
-        upper_tail[small] = _integrated_tail(future, weights[row[small]], count[small])
+        upper_tail[small] = integrated_tail(future, weights[row[small]], count[small])
     for name, level in zip(("lower", "median", "upper"), levels, strict=True):
         columns[name][members] = np.minimum((below < level).sum(1), len(future) - 1)[row]
     columns["upper_tail"][members] = np.clip(upper_tail, 0.0, 1.0)
     columns["lower_tail"][members] = np.clip(lower_tail, 0.0, 1.0)
-
-
-def _integrated_tail(future: _Future, weights: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """P(Y >= count) of some cases by quadrature over the rate: exact however far the tail reaches, and slow."""
-    group = future.group
-    others = (np.array([[value]]) for value in (group.exposure, future.total, group.number))
-    curves = curves_of(group.population, Windows(*others))
-    left, right, step = curves.extent(EXACT)
-    concentration = group.population.concentration[:, None]
-    found = []
-    for weight, y in zip(weights, count, strict=True):
-        # As a function of log rate the tail rises within about 1/sqrt(y), and the points have to resolve that too.
-        points = int(np.ceil(((right - left) / np.minimum(step, 0.6 / np.sqrt(y + 1.0))).max())) + 1
-        offset = left[:, None] + (right - left)[:, None] * np.linspace(0.0, 1.0, points)
-        density = np.exp(curves.log(offset))
-        rate = curves.mode[:, None] * np.exp(offset)
-        tail = (density * upper_tail(y, rate * group.exposure, concentration)).sum(1)
-        with np.errstate(over="ignore"):
-            closing = density[:, 0] / np.expm1(curves.slope * (right - left) / (points - 1))
-        found.append(weight @ (tail / (density.sum(1) + closing)))
-    return np.array(found)

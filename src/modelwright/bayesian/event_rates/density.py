@@ -138,6 +138,29 @@ def log1p_ratio(mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     return np.where(inverse > 0, np.log1p(mean * inverse) / safe, mean)
 
 
+def log1p_rise(mean: np.ndarray, u: np.ndarray, inverse: np.ndarray, growth: np.ndarray) -> np.ndarray:
+    """log((1 + mean e^u inverse) / (1 + mean inverse)) / inverse: what `log1p_ratio` rises by when log mean does by u.
+
+    Args:
+        mean: Means.
+        u: Differences in log mean; all arguments broadcast.
+        inverse: One over the concentration.
+        growth: exp(u) - 1, which who calls has at hand.
+
+    Example:
+        >>> u = np.array([-60.0])  # from a mean of 1e20 to one of 1e-6: nothing is left
+        >>> float(log1p_rise(np.array([1e20]), u, np.ones(1), np.expm1(u))[0].round(4))
+        -46.0517
+    """
+    change = mean * growth / (1.0 + mean * inverse)
+    far = change * inverse < -0.5
+    rises = log1p_ratio(np.where(far, 0.0, change), inverse)
+    if far.any():  # 1 - 1 would be left of so large a fall
+        falls = np.log1p(mean * np.exp(u) * inverse) - np.log1p(mean * inverse)
+        rises = np.where(far, falls / np.where(inverse > 0, inverse, 1.0), rises)
+    return rises
+
+
 def _excess(t: np.ndarray, one_plus_t: np.ndarray) -> np.ndarray:
     """T - log(1 + t) without cancellation near zero, where it is t^2/2, nor near -1, where 1 + t has the digits."""
     v = t / (2.0 + t)

@@ -273,7 +273,7 @@ def _thinned_entities(rates: pd.DataFrame) -> pd.DataFrame:
         return rates
     moved = (rates["raw_rate"] - rates["mean"]).abs().to_numpy()
     most = np.argsort(-moved, kind="stable")[: MOST_ENTITIES // 4]
-    others = np.setdiff1d(np.arange(len(rates)), most)
+    others = np.delete(np.arange(len(rates)), most)
     every = others[np.linspace(0, len(others) - 1, MOST_ENTITIES - len(most)).astype(int)]
     return rates.iloc[np.sort(np.concatenate([most, every]))]
 

@@ -1,5 +1,7 @@
 """Training the event-rate model: from counts to a trace with everything that checks and scores need."""
 
+from typing import TYPE_CHECKING
+
 from modelwright.bayesian.event_rates import names
 from modelwright.bayesian.event_rates.collapsed_fit import sample_collapsed
 from modelwright.bayesian.event_rates.config import ModelConfig
@@ -10,11 +12,14 @@ from modelwright.bayesian.event_rates.start import starting_point
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, statistics_of
 from modelwright.bayesian.inference.nuts import sample_numpyro_model, sample_pymc_model
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.bayesian.quiet_arviz import az
+from modelwright.bayesian.inference.trace_groups import TraceGroups
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.seeds import named_seed
 from modelwright.data.events import EventCounts
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 PREDICTIVE_DRAWS = 1000
 PRIOR_DRAWS = 500
@@ -31,7 +36,7 @@ def fit_event_rates(
     predictive_draws: int = PREDICTIVE_DRAWS,
     prior_draws: int = PRIOR_DRAWS,
     cores: int | None = None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     """Sample the posterior of the event-rate model and predict with it.
 
     Args:
@@ -66,11 +71,38 @@ def fit_event_rates(
         MissingDependencyError: the engine or device is not there. DataError: the counts cannot be used.
         KeyboardInterrupt: an interrupt stops all chains and is passed on.
     """
+    return fit_groups(
+        data,
+        statistics_of(data),
+        config,
+        engine=engine,
+        rates=rates,
+        platform=platform,
+        progress=progress,
+        predictive_draws=predictive_draws,
+        prior_draws=prior_draws,
+        cores=cores,
+    ).to_inference_data()
+
+
+def fit_groups(
+    data: EventCounts,
+    statistics: SufficientStatistics,
+    config: ModelConfig,
+    *,
+    engine: Engine = "auto",
+    rates: Rates = "auto",
+    platform: str = "cpu",
+    progress: ProgressCallback = ignore_progress,
+    predictive_draws: int = PREDICTIVE_DRAWS,
+    prior_draws: int = PRIOR_DRAWS,
+    cores: int | None = None,
+) -> TraceGroups:
+    """As `fit_event_rates`, without ArviZ and for data whose `statistics` are known already."""
     chosen = choose_engine(engine, platform=platform)
     for field, value in (("predictive_draws", predictive_draws), ("prior_draws", prior_draws)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigurationError("not usable", field=field, expected="a whole number of at least 1", got=value)
-    statistics = statistics_of(data)
     settings = sampling_settings(config, cores=cores)
     if chosen.name == "collapsed":
         trace = sample_collapsed(statistics, config, settings=settings, rates=rates, progress=progress)
@@ -111,7 +143,7 @@ def sampling_settings(config: ModelConfig, *, cores: int | None = None) -> NutsS
     )
 
 
-def describe_posterior(trace: az.InferenceData, config: ModelConfig, *, engine: str, why: str) -> None:
+def describe_posterior(trace: TraceGroups, config: ModelConfig, *, engine: str, why: str) -> None:
     """Write into a trace which model it is of and how it was drawn."""
     for group in (trace.posterior, trace.sample_stats):
         group.attrs["parameterization"] = config.parameterization
@@ -132,7 +164,7 @@ def _sample(
     engine: str,
     platform: str,
     progress: ProgressCallback,
-) -> az.InferenceData:
+) -> TraceGroups:
     counts = statistics.compressed()
     start = starting_point(counts, config)
     kept = names.parameter_names(config.likelihood)
@@ -164,5 +196,4 @@ def _sample(
             entities=entities,
         )
         trace = sample_pymc_model(model, settings, engine=engine, progress=progress, start=start.values, var_names=kept)
-    trace.posterior = trace.posterior[list(kept)]
-    return trace
+    return TraceGroups({"posterior": trace.posterior[list(kept)], "sample_stats": trace.sample_stats}, trace.attrs)

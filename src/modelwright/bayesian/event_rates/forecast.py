@@ -20,7 +20,7 @@ from modelwright.bayesian.event_rates.posterior_draws import (
     statistics_in,
 )
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
-from modelwright.bayesian.event_rates.rate_posteriors import summarise_rates
+from modelwright.bayesian.event_rates.rate_summaries import summarise_rates
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest

@@ -1,30 +1,21 @@
 """Priors of the population's parameters, chosen by name: `gamma(0.1, 1)`, `half_cauchy(2)`, `log_normal(1, 0.5)`.
 
-All are distributions of a positive number x, with normalised densities:
-
-    exponential(rate)              rate exp(-rate x)
-    half_normal(scale)             sqrt(2/pi) / scale exp(-x^2 / (2 scale^2))
-    gamma(shape, rate)             rate^shape / Gamma(shape) x^(shape - 1) exp(-rate x)
-    log_normal(location, scale)    log x ~ Normal(location, scale)
-    half_cauchy(scale)             2 / (pi scale (1 + (x/scale)^2))
-    half_student_t(df, scale)      2 / (sqrt(df) B(df/2, 1/2) scale) (1 + (x/scale)^2 / df)^(-(df + 1)/2)
-    inverse_gamma(shape, scale)    scale^shape / Gamma(shape) x^(-shape - 1) exp(-scale / x)
-    uniform(low, high)             1 / (high - low) between low and high, nothing outside
-
-Half-Cauchy and half-Student-t priors of scales: Gelman 2006, https://doi.org/10.1214/06-BA117A.
+Which distributions there are says `hyperprior_families`.
 """
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
 
+from modelwright.bayesian.event_rates.hyperprior_families import FAMILIES
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import suggestion
+
+NAMES: tuple[str, ...] = tuple(FAMILIES)
+"""The priors that are known."""
 
 LONGEST_TEXT = 200
 """Characters of the longest prior that is read."""
@@ -37,18 +28,6 @@ DRAWN_BETWEEN = (1e-150, 1e150)
 
 _CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*\(([^()]*)\)\s*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_LOG_2 = math.log(2.0)
-
-
-@dataclass(frozen=True)
-class _Family:
-    """What is known of a distribution by name; functions take its arguments last."""
-
-    arguments: tuple[str, ...]
-    log_density: Callable[..., Any]  # (array namespace, x, log x, *arguments)
-    draw: Callable[..., np.ndarray]  # (generator, size, *arguments)
-    quantile: Callable[..., float]  # (p, *arguments)
-    mean: Callable[..., float]
 
 
 @dataclass(frozen=True)
@@ -93,7 +72,7 @@ class Hyperprior:
     def mean(self) -> float:
         """Expectation; infinite where the tail is too heavy to have one."""
         with np.errstate(over="ignore"):
-            return float(_FAMILIES[self.name].mean(*self.arguments))
+            return float(FAMILIES[self.name].mean(*self.arguments))
 
     @property
     def median(self) -> float:
@@ -110,7 +89,7 @@ class Hyperprior:
         if not 0.0 < p < 1.0:
             raise ConfigurationError("not a probability", field="p", expected="a number between 0 and 1", got=p)
         with np.errstate(over="ignore", divide="ignore"):
-            return float(_FAMILIES[self.name].quantile(p, *self.arguments))
+            return float(FAMILIES[self.name].quantile(p, *self.arguments))
 
     def log_density(self, x: Any) -> Any:
         """Log density at `x`, any shape, in nats; -inf outside of the support and on its edge.
@@ -127,7 +106,7 @@ class Hyperprior:
         low, high = self.support
         outside = (x <= low) | (x >= high)
         inside = xp.where(outside, 1.0, x)  # where it is not used it must still have a finite derivative
-        value = _FAMILIES[self.name].log_density(xp, inside, xp.log(inside), *self.arguments)
+        value = FAMILIES[self.name].log_density(xp, inside, xp.log(inside), *self.arguments)
         return xp.where(outside, -math.inf, value)
 
     def draw(self, size: int | tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -138,7 +117,7 @@ class Hyperprior:
             (3,)
         """
         with np.errstate(over="ignore", divide="ignore"):
-            drawn = _FAMILIES[self.name].draw(generator, size, *self.arguments)
+            drawn = FAMILIES[self.name].draw(generator, size, *self.arguments)
         return np.asarray(np.clip(drawn, *DRAWN_BETWEEN))
 
 
@@ -182,14 +161,14 @@ def signature(name: str) -> str:
         >>> signature("half_student_t")
         'half_student_t(df, scale)'
     """
-    return f"{name}({', '.join(_FAMILIES[name].arguments)})"
+    return f"{name}({', '.join(FAMILIES[name].arguments)})"
 
 
 def _check(name: str, arguments: Any, *, field: str) -> None:
     """Refuse what is no distribution; arguments are numbers or their texts."""
     if name not in NAMES:
         raise ConfigurationError("no prior is called that", field=field, got=name, todo=suggestion(name, NAMES))
-    names = _FAMILIES[name].arguments
+    names = FAMILIES[name].arguments
     if len(arguments) != len(names):
         wanted = "one argument" if len(names) == 1 else f"{len(names)} arguments"
         raise ConfigurationError(f"{name} takes {wanted}", field=field, expected=signature(name), got=len(arguments))
@@ -226,85 +205,5 @@ def _known() -> str:
 
 def _number_text(value: float) -> str:
     """The shortest text that reads back as the same number."""
-    return str(int(value)) if value.is_integer() and abs(value) < 1e6 else repr(value)
-
-
-def _log_student(xp: Any, _: Any, log_x: Any, df: float, scale: float) -> Any:
-    # log(2 / (sqrt(df) B(df/2, 1/2) scale)): the difference of two log Gammas would lose digits at many degrees
-    constant = _LOG_2 - float(special.betaln(0.5 * df, 0.5)) - 0.5 * math.log(df) - math.log(scale)
-    return constant - 0.5 * (df + 1.0) * xp.logaddexp(0.0, 2.0 * (log_x - math.log(scale)) - math.log(df))
-
-
-def _student_mean(df: float, scale: float) -> float:
-    if df <= 1.0:
-        return math.inf
-    return 2.0 * scale * math.sqrt(df) / (math.exp(special.betaln(0.5 * df, 0.5)) * (df - 1.0))
-
-
-_FAMILIES: dict[str, _Family] = {
-    "exponential": _Family(
-        ("rate",),
-        lambda xp, x, log_x, rate: math.log(rate) - rate * x,
-        lambda generator, size, rate: generator.exponential(1.0 / rate, size),
-        lambda p, rate: -math.log1p(-p) / rate,
-        lambda rate: 1.0 / rate,
-    ),
-    "half_normal": _Family(
-        ("scale",),
-        lambda xp, x, log_x, scale: 0.5 * math.log(2.0 / math.pi) - math.log(scale) - 0.5 * (x / scale) ** 2,
-        lambda generator, size, scale: np.abs(generator.normal(0.0, scale, size)),
-        lambda p, scale: scale * math.sqrt(2.0) * special.erfinv(p),
-        lambda scale: scale * math.sqrt(2.0 / math.pi),
-    ),
-    "gamma": _Family(
-        ("shape", "rate"),
-        lambda xp, x, log_x, shape, rate: (
-            shape * math.log(rate) - math.lgamma(shape) + (shape - 1.0) * log_x - rate * x
-        ),
-        lambda generator, size, shape, rate: generator.standard_gamma(shape, size) / rate,
-        lambda p, shape, rate: special.gammaincinv(shape, p) / rate,
-        lambda shape, rate: shape / rate,
-    ),
-    "log_normal": _Family(
-        ("location", "scale"),
-        lambda xp, x, log_x, location, scale: (
-            -0.5 * math.log(2.0 * math.pi) - math.log(scale) - log_x - 0.5 * ((log_x - location) / scale) ** 2
-        ),
-        lambda generator, size, location, scale: np.exp(generator.normal(location, scale, size)),
-        lambda p, location, scale: np.exp(location + scale * special.ndtri(p)),
-        lambda location, scale: np.exp(location + 0.5 * scale**2),
-    ),
-    "half_cauchy": _Family(
-        ("scale",),
-        lambda xp, x, log_x, scale: _log_student(xp, x, log_x, 1.0, scale),
-        lambda generator, size, scale: scale * np.abs(generator.standard_cauchy(size)),
-        lambda p, scale: scale * math.tan(0.5 * math.pi * p),
-        lambda scale: math.inf,
-    ),
-    "half_student_t": _Family(
-        ("df", "scale"),
-        _log_student,
-        lambda generator, size, df, scale: scale * np.abs(generator.standard_t(df, size)),
-        lambda p, df, scale: scale * special.stdtrit(df, 0.5 + 0.5 * p),
-        _student_mean,
-    ),
-    "inverse_gamma": _Family(
-        ("shape", "scale"),
-        lambda xp, x, log_x, shape, scale: (
-            shape * math.log(scale) - math.lgamma(shape) - (shape + 1.0) * log_x - scale / x
-        ),
-        lambda generator, size, shape, scale: scale / generator.standard_gamma(shape, size),
-        lambda p, shape, scale: scale / special.gammainccinv(shape, p),
-        lambda shape, scale: scale / (shape - 1.0) if shape > 1.0 else math.inf,
-    ),
-    "uniform": _Family(
-        ("low", "high"),
-        lambda xp, x, log_x, low, high: 0.0 * x - math.log(high - low),
-        lambda generator, size, low, high: generator.uniform(low, high, size),
-        lambda p, low, high: low + p * (high - low),
-        lambda low, high: 0.5 * (low + high),
-    ),
-}
-
-NAMES: tuple[str, ...] = tuple(_FAMILIES)
-"""The priors that are known."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.event_rates.density import log1p_ratio, negative_binomial_logpmf
+from modelwright.bayesian.event_rates.density import log1p_rise, negative_binomial_logpmf
 from modelwright.bayesian.event_rates.rate_integrals import (
     Population,
     RateGrid,
@@ -148,7 +148,7 @@ def _from_shared_grid(
 ) -> LeftOutWindows:
     inverse = population.inverse_concentration[:, None]
     mean0 = np.exp(grid.centre)[:, None] * exposure
-    rises = log1p_ratio(mean0 * np.expm1(grid.offset) / (1.0 + mean0 * inverse), inverse)
+    rises = log1p_rise(mean0, grid.offset, inverse, np.expm1(grid.offset))
     count = entity.count[part][:, None, None]
     log_weight = log_full - count * grid.offset
     log_weight += (count * inverse + 1.0) * rises

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from modelwright.bayesian.event_rates.pareto_smoothing import smoothed_weights
+from modelwright.bayesian.event_rates.pareto_smoothing import FEWEST_DRAWS, smoothed_weights
 from modelwright.bayesian.event_rates.rate_integrals import log_integral
 
 NO_PULL = 0.05
@@ -28,5 +28,6 @@ def without_window(log_density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
         (0.0, 1.386)
     """
     weights, k_hat = smoothed_weights(-log_density)
-    k_hat[np.ptp(log_density, axis=-1) < NO_PULL] = 0.0
+    if log_density.shape[-1] >= FEWEST_DRAWS:  # fewer are alike by chance, one always is
+        k_hat[np.ptp(log_density, axis=-1) < NO_PULL] = 0.0
     return weights, k_hat, -log_integral(log_density + np.log(np.maximum(weights, 1e-300)))

@@ -14,7 +14,7 @@ import numpy as np
 from modelwright.bayesian.event_rates.common_grid import posterior_together
 from modelwright.bayesian.event_rates.count_mixture import Nodes, Prediction, predict
 from modelwright.bayesian.event_rates.count_tables import LONGEST_TABLE, Cases, counts_needed, score_cases
-from modelwright.bayesian.event_rates.density import log1p_ratio, negative_binomial_logpmf
+from modelwright.bayesian.event_rates.density import negative_binomial_logpmf
 from modelwright.bayesian.event_rates.grid_predictions import predict_on_grid
 from modelwright.bayesian.event_rates.leave_one_out import every_second_point, rate_distribution
 from modelwright.bayesian.event_rates.posterior_draws import entity_labels, rate_draws
@@ -192,7 +192,7 @@ def _by_quadrature(
 def _log_predictive(population: Population, windows: Windows, exposure: float, count: np.ndarray) -> np.ndarray:
     """Log of the mean over the draws of Z(windows and the new one)/Z(windows), shape (n,): exact however far the count.
 
-    Z leaves out the factor (c)(c+1)...(c+y-1)/(c^y y!) of the new window, here from the density of y at a mean of y.
+    Z is relative to the likelihood at a reference rate, so that NB(y) at that rate remains of the new window's.
     """
     n = len(count)
     if n == 0:
@@ -204,14 +204,14 @@ def _log_predictive(population: Population, windows: Windows, exposure: float, c
         for part, new in zip(own, (exposure * one, count[:, None], one), strict=True)
     )
     before = Windows(*(part[:1] for part in own)) if own[0].shape[1] else None
-    after, _ = log_integral_and_mean(population, Windows(*both))
+    # a rate that the windows make likely: against the likelihood there, ten million events lose no digits
+    seen = windows.number @ windows.exposure
+    reference = float(np.median((population.shape + windows.total.sum()) / (population.rate + seen)))
+    after, _ = log_integral_and_mean(population, Windows(*both), reference)
     # no windows at all: the integral of the Gamma density alone
-    start = log_integral_and_mean(population, before)[0] if before is not None else 0.0
-    at = np.maximum(count, 1.0)[:, None]
-    inverse = population.inverse_concentration
-    factor = negative_binomial_logpmf(at, at, population.concentration) - at * np.log(at)
-    factor += (at * inverse + 1.0) * log1p_ratio(at, inverse)
-    return log_integral(after - start + np.where(count[:, None] > 0, factor, 0.0)) - np.log(len(population))
+    start = log_integral_and_mean(population, before, reference)[0] if before is not None else 0.0
+    factor = negative_binomial_logpmf(count[:, None], reference * exposure, population.concentration)
+    return log_integral(after - start + factor) - np.log(len(population))
 
 
 def _by_nodes(nodes: Nodes, weight: np.ndarray, count: np.ndarray, probability: float) -> tuple[Prediction, np.ndarray]:

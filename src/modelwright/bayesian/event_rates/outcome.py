@@ -18,7 +18,7 @@ from modelwright.bayesian.event_rates.anomaly import ranking_score, score_traini
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
 from modelwright.bayesian.event_rates.names import hyperparameters
-from modelwright.bayesian.event_rates.pareto_smoothing import k_hat_limit
+from modelwright.bayesian.event_rates.pareto_smoothing import FEWEST_DRAWS, k_hat_limit
 from modelwright.bayesian.event_rates.posterior_draws import statistics_in
 from modelwright.bayesian.event_rates.prior_predictive import (
     PriorPredictive,
@@ -26,7 +26,7 @@ from modelwright.bayesian.event_rates.prior_predictive import (
     prior_predictive_summary,
 )
 from modelwright.bayesian.event_rates.rates_table import rates_table
-from modelwright.bayesian.event_rates.statistics import statistics_of
+from modelwright.bayesian.event_rates.statistics import SufficientStatistics, statistics_of
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.sections import Cell, Picture, TrainingOutcome
 from modelwright.core.verdict import Finding, Grade, Verdict
@@ -41,6 +41,7 @@ def event_rates_outcome(
     data: EventCounts,
     config: ModelConfig,
     *,
+    statistics: SufficientStatistics | None = None,
     prior: PriorPredictive | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> TrainingOutcome:
@@ -50,6 +51,7 @@ def event_rates_outcome(
         trace: What `fit_event_rates` returned.
         data: What it was trained on.
         config: How.
+        statistics: Those of `data`, from one who has just trained on them; otherwise they are compared to the trace's.
         prior: What was expected before; drawn again when left out.
         progress: Told about the stages "summarise", "score" and "report".
 
@@ -59,8 +61,8 @@ def event_rates_outcome(
         known attacks, "evaluation", and the model graph as a diagram.
     """
     assessment = assess_convergence(trace, progress=progress)
-    scores = score_training_windows(trace, data, progress=progress)
-    statistics = statistics_in(trace) or statistics_of(data)
+    scores = score_training_windows(trace, data, statistics=statistics, progress=progress)
+    statistics = statistics or statistics_in(trace) or statistics_of(data)
     rates = rates_table(trace, statistics, assessment)
     progress(ProgressEvent("report", 0, 2, "parts"))
     check = predictive_check(trace)
@@ -98,6 +100,17 @@ def k_hat_finding(scores: pd.DataFrame) -> Finding:
     limit = k_hat_limit(scores.attrs["draws"])
     largest = float(scores["k_hat"].max())
     above = int((scores["k_hat"] > limit).sum())
+    if scores.attrs["draws"] < FEWEST_DRAWS:
+        few = "a single draw" if scores.attrs["draws"] == 1 else f"{scores.attrs['draws']} draws"
+        return Finding(
+            "k_hat_max",
+            "largest k-hat of the leave-one-out scores",
+            None,
+            Grade.PROBLEM,
+            f"needs at least {FEWEST_DRAWS} draws",
+            f"leave-one-out scores rest on {few}, of which no k-hat can be told",
+            f"Take more draws: at least {FEWEST_DRAWS} in all, better 400.",
+        )
     words = f"good up to {limit:.2f}, problem when more than {PROBLEM_SHARE:.0%} of the windows lie above"
     label = "largest k-hat of the leave-one-out scores"
     if not above:
@@ -172,5 +185,6 @@ def _metrics(
         for kind, entry in evaluation.get("by_kind", {}).items():
             found[f"pr_auc_{kind}"] = entry["pr_auc"]
     found["engine"] = trace.attrs.get("engine")
+    found["method"] = trace.posterior.attrs.get("method")
     found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
     return found

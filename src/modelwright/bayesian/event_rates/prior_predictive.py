@@ -8,6 +8,7 @@ sampling and not after (Box 1980, https://doi.org/10.2307/2982063; Gabry et al. 
 The cost is bounded: windows of some entities, drawn at random, stand for all when there are many.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from modelwright.bayesian.event_rates.count_draws import draw_prior, predict_cou
 from modelwright.bayesian.event_rates.observations import Observations
 from modelwright.bayesian.event_rates.prior_advice import prior_advice, rough_hyperparameters
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.number_text import number_text
 from modelwright.core.sections import Section, Table
 from modelwright.core.seeds import named_generator
 from modelwright.data.events import EventCounts
@@ -32,6 +34,9 @@ COMPARED_ENTITIES = 100
 
 MEAN = "mean count of all windows"
 """The quantity that tells whether the level is wrong."""
+
+Replicate = Callable[[np.ndarray, Observations, np.random.Generator], np.ndarray]
+"""Positions of some windows among the data's, the windows themselves, a source of randomness -> counts (draws, n)."""
 
 _EDGES = np.array([0.005, 0.05, 0.5, 0.95, 0.995])
 """Probabilities of the quantiles that are shown; outside of the outermost the data are remarkable."""
@@ -115,18 +120,38 @@ def prior_predictive_summary(
     """
     if isinstance(draws, bool) or not isinstance(draws, int) or not 2 <= draws <= 10_000:
         raise ConfigurationError("not usable", field="draws", expected="a whole number from 2 to 10,000", got=draws)
-    generator = named_generator(config.random_seed if seed is None else seed, "prior predictive summary")
+
+    def replicate(_: np.ndarray, observed: Observations, generator: np.random.Generator) -> np.ndarray:
+        return predict_counts(draw_prior(config, observed.n_entities, draws, generator), observed, generator)
+
+    priors = {name: str(prior) for name, prior in config.hyperpriors().items()}
+    return beside_replicated(data, config, replicate, priors, seed=config.random_seed if seed is None else seed)
+
+
+def beside_replicated(
+    data: EventCounts, config: ModelConfig, replicate: Replicate, priors: Mapping[str, str], *, seed: int
+) -> PriorPredictive:
+    """Set the data beside data sets that some prior has drawn.
+
+    Args:
+        data: Counts per entity and window.
+        config: The base model, whose priors the advice is about.
+        replicate: Draws the data sets.
+        priors: Parameter -> its prior as a text.
+        seed: Seed.
+    """
+    generator = named_generator(seed, "prior predictive summary")
     rows = compared_rows(data, generator)
     which, entity = np.unique(data.entity_idx[rows], return_inverse=True)
     observed = Observations(data.count[rows], entity, len(which), data.exposure[rows])
-    replicated = predict_counts(draw_prior(config, len(which), draws, generator), observed, generator)
+    replicated = replicate(rows, observed, generator)
     found = _quantities(observed, replicated)
     outside = tuple(quantity for quantity in found if quantity.surprise)
     level = (float(data.count.sum()) + 0.5) / float(data.exposure.sum())
     return PriorPredictive(
-        priors={name: str(prior) for name, prior in config.hyperpriors().items()},
+        priors=dict(priors),
         quantities=found,
-        draws=draws,
+        draws=len(replicated),
         entities=len(which),
         windows=len(rows),
         complete=len(rows) == data.n_obs,
@@ -202,10 +227,8 @@ def shown(value: float, quantity: PriorQuantity) -> str:
         ('12.5 %', '1,234')
     """
     if quantity.name.startswith("share"):
-        return f"{100.0 * value:.3g} %"
-    if value >= 1e7:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if value >= 100.0 or value == round(value) else f"{value:.3g}"
+        return f"{number_text(100.0 * value, digits=3)} %"
+    return number_text(value, digits=3)
 
 
 def prior_predictive_lines(summary: PriorPredictive) -> tuple[str, ...]:

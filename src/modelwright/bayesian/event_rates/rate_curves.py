@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from modelwright.bayesian.event_rates.density import log1p_ratio
+from modelwright.bayesian.event_rates.peak_densities import log_gamma_density
 from modelwright.bayesian.event_rates.rate_integrals import Population, Windows
+from modelwright.bayesian.event_rates.rate_quadrature import Cells, mode
 
 CHUNK = 60_000
 """Points of curves computed at once: half a megabyte per temporary array, which stays in a core's cache."""
@@ -114,16 +115,17 @@ class Curves:
             second -= mean
         return first, second
 
-    def log_at_mode(self) -> np.ndarray:
-        """Log of Gamma(x; a, b) * product of (theta e)^S_e (1 + theta e/c)^-(S_e + n_e c) at the mode: nothing left out
-        but what does not depend on the rate or the population.
+    def log_at_mode(self, reference: float) -> np.ndarray:
+        """Log of Gamma(x; a, b) * product over e of (theta e)^S_e (1 + theta e/c)^-(S_e + n_e c) at the mode, the
+        product over what it is at the reference rate: all that depends on the population, if S_e and n_e are given.
         """  # noqa: D205
-        log_theta = np.log(self.mode)
-        found = self.shape * (log_theta + np.log(self.rate)) - special.gammaln(self.shape) - self.rate * self.mode
+        found = log_gamma_density(self.mode, self.shape, self.rate)
+        log_ratio = np.log(self.mode / reference)
         for e in range(len(self.exposure)):
-            mean = self.mode * self.exposure[e]
-            found += self.total[e] * (log_theta + np.log(self.exposure[e]))
-            found -= (self.total[e] * self.inverse + self.number[e]) * log1p_ratio(mean, self.inverse)
+            at_reference = reference * self.exposure[e]
+            more = (self.mode - reference) * self.exposure[e] / (1.0 + at_reference * self.inverse)
+            found += self.total[e] * log_ratio
+            found -= (self.total[e] * self.inverse + self.number[e]) * log1p_ratio(more, self.inverse)
         return np.asarray(found)
 
     def extent(self, spacing: Spacing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,44 +180,8 @@ def curves_of(population: Population, windows: Windows) -> Curves:
         np.repeat(np.asarray(part, float).T, draws, axis=1)
         for part in (windows.exposure, windows.total, windows.number)
     )
-    return Curves(shape, rate, inverse, exposure, total, number, _mode(shape, rate, inverse, exposure, total, number))
-
-
-def _mode(
-    shape: np.ndarray,
-    rate: np.ndarray,
-    inverse: np.ndarray,
-    exposure: np.ndarray,
-    total: np.ndarray,
-    number: np.ndarray,
-) -> np.ndarray:
-    """Theta at the mode: the root of a quadratic for one exposure, with several Newton's method from there."""
-    slope = shape + total.sum(0)
-    windows = number.sum(0)
-    mean = (number * exposure).sum(0) / np.maximum(windows, 1.0)
-    a = rate * mean * inverse
-    b = rate + mean * windows - shape * mean * inverse
-    root = np.sqrt(b * b + 4.0 * a * slope)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of the branch that is not taken
-        theta = np.where(b >= 0, 2.0 * slope / (b + root), (root - b) / (2.0 * a))
-    if len(total) <= 1:
-        return np.asarray(theta)
-    drag = total * inverse + number
-    low, high = np.log(slope / (rate + (drag * exposure).sum(0))), np.log(slope / rate)
-    x = np.clip(np.log(theta), low, high)
-    for _ in range(60):
-        theta = np.exp(x)
-        scale = 1.0 / (1.0 + theta * exposure * inverse)
-        each = drag * theta * exposure * scale
-        gradient = slope - rate * theta - each.sum(0)
-        curvature = rate * theta + (each * scale).sum(0)
-        low, high = np.where(gradient >= 0, x, low), np.where(gradient <= 0, x, high)
-        new = x + gradient / curvature
-        new = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
-        step, x = np.abs(new - x) * np.sqrt(curvature), new
-        if np.all(step < 1e-3):  # in standard deviations: the points need not be centred better
-            break
-    return np.asarray(np.exp(x))
+    cells = Cells(shape, rate, inverse, exposure, total, number)
+    return Curves(shape, rate, inverse, exposure, total, number, mode(cells))
 
 
 def chunks(points: np.ndarray) -> Iterator[np.ndarray]:
@@ -232,14 +198,20 @@ def chunks(points: np.ndarray) -> Iterator[np.ndarray]:
         start = end
 
 
-def log_integral_and_mean(population: Population, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+def log_integral_and_mean(population: Population, windows: Windows, reference: float) -> tuple[np.ndarray, np.ndarray]:
     """Integrals over the rate of the windows' likelihood under the population, and the rate's mean given the windows.
 
-        Z = integral of Gamma(theta; a, b) * product over e of (theta e)^S_e (1 + theta e / c)^-(S_e + n_e c) dtheta
+        Z = integral of Gamma(theta; a, b) * product over e of L_e(theta) / L_e(theta_0) dtheta,
+        L_e(theta) = (theta e)^S_e (1 + theta e / c)^-(S_e + n_e c)
+
+    Ratios of Z for neighbouring sums are what predictions are made of. Without the reference theta_0, log Z would be of
+    the size S log S, and of ten million events only seven digits of the ratio would be left. It should be near the
+    rates that these sums make likely, but need not be.
 
     Args:
         population: Draws of the hyperparameters.
         windows: Rows of statistics, arrays of shape (n_rows, exposures).
+        reference: Theta_0, the same for all that are to be compared.
 
     Returns:
         log Z and E(theta | windows), both (n_rows, n_draws).
@@ -247,8 +219,8 @@ def log_integral_and_mean(population: Population, windows: Windows) -> tuple[np.
     Example:
         >>> population = Population(np.array([2.0]), np.array([1.0]), np.array([0.0]))
         >>> windows = Windows(np.ones((1, 1)), np.array([[3.0]]), np.array([[2.0]]))
-        >>> log_z, mean = log_integral_and_mean(population, windows)  # Gamma(5) / 3^5 and 5/3
-        >>> bool(np.isclose(log_z[0, 0], np.log(24 / 243))), bool(np.isclose(mean[0, 0], 5 / 3))
+        >>> log_z, mean = log_integral_and_mean(population, windows, 1.0)  # e^2 Gamma(5) / 3^5 and 5/3
+        >>> bool(np.isclose(log_z[0, 0], 2 + np.log(24 / 243))), bool(np.isclose(mean[0, 0], 5 / 3))
         (True, True)
     """
     rows, draws = len(windows.total), len(population)
@@ -257,12 +229,12 @@ def log_integral_and_mean(population: Population, windows: Windows) -> tuple[np.
     for start in range(0, rows, together):
         here = slice(start, min(rows, start + together))
         some = Windows(windows.exposure[here], windows.total[here], windows.number[here])
-        found = _integrate(curves_of(population, some))
+        found = _integrate(curves_of(population, some), reference)
         log_z[here], mean[here] = (part.reshape(-1, draws) for part in found)
     return log_z, mean
 
 
-def _integrate(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
+def _integrate(curves: Curves, reference: float) -> tuple[np.ndarray, np.ndarray]:
     left, right, step = curves.extent(EXACT)
     points = np.ceil((right - left) / step).astype(np.int64) + 1
     log_integral, mean = np.empty(len(left)), np.empty(len(left))
@@ -278,4 +250,4 @@ def _integrate(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
         whole = density.sum(1) + closing
         log_integral[here] = np.log(step[here] * whole)
         mean[here] = some.mode * (1.0 + (np.einsum("ij,ij->i", density, growth) + beyond) / whole)
-    return log_integral + curves.log_at_mode(), mean
+    return log_integral + curves.log_at_mode(reference), mean

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.event_rates.density import log1p_ratio
-from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_largest, log_peak_and_integral
+from modelwright.bayesian.event_rates.density import log1p_rise
+from modelwright.bayesian.event_rates.peak_densities import log_largest
+from modelwright.bayesian.event_rates.rate_quadrature import Cells, log_peak_and_integral
 from modelwright.bayesian.inference.blocks import Block, blocks, in_order
 
 DROP = 38.0
@@ -57,6 +58,10 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.shape)
+
+    def part(self, draws: np.ndarray | slice) -> "Population":
+        """Some of the draws."""
+        return Population(self.shape[draws], self.rate[draws], self.inverse_concentration[draws])
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +136,7 @@ def log_ratio(population: Population, windows: Windows, x0: np.ndarray, u: np.nd
     total = slope[..., None] * u - population.rate[:, None] * theta0 * growth
     for e in range(windows.exposure.shape[-1]):
         mean0 = theta0 * windows.exposure[..., e, None, None]
-        rises = log1p_ratio(mean0 * growth / (1.0 + mean0 * inverse), inverse)
+        rises = log1p_rise(mean0, u, inverse, growth)
         total -= (windows.total[..., e, None, None] * inverse + windows.number[..., e, None, None]) * rises
     return np.asarray(total)
 
@@ -151,7 +156,8 @@ def extent(
     for _ in range(3):
         right = np.log1p(fall + right)
     distances = []
-    for sign, distance in ((-1.0, 1.5 + fall), (1.0, right)):
+    # farther left than the knee nothing is looked for, and at a distance of 1e18 the steps would have no digits
+    for sign, distance in ((-1.0, np.minimum(1.5 + fall, mode - knee)), (1.0, right)):
         for _ in range(10):
             u = sign * distance
             drop = -log_ratio(population, windows, mode, u[..., None])[..., 0] - DROP

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelwright.bayesian.event_rates.density import stirling_error
+from modelwright.bayesian.event_rates.peak_densities import POISSON, deviance, log_gamma_density
 
 DROP = 25.0
 """Nats below the mode at which the points may end: what lies beyond is below 1e-11 of the integral."""
@@ -34,9 +34,6 @@ SMALL = 0.03
 _SERIES = 5
 _CHUNK = 60_000
 """Points times cells that are computed at once: half a megabyte a temporary array, which stays in a core's cache."""
-
-_POISSON = 1e-200
-"""An inverse concentration below this is zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,51 +102,12 @@ def mode(cells: Cells) -> np.ndarray:
     return np.asarray(np.exp(x))
 
 
-def log_gamma_density(theta: np.ndarray, shape: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Log density of x = log theta at theta, for theta of a Gamma distribution, without cancellation.
-
-    Written as its largest value, log(shape / (2 pi))/2 - (Stirling's error of Gamma(shape)), less what theta is off.
-    """
-    largest = 0.5 * np.log(shape / (2.0 * np.pi)) - stirling_error(shape)
-    off = rate * theta - shape
-    return np.asarray(largest - off + shape * _log_ratio(off / shape, rate * theta / shape))
-
-
-def deviance(total: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Log of NB(total | mean) over NB(total | mean = total), whose concentration is 1/inverse: zero or less."""
-    off = mean - total
-    safe = np.maximum(total, 1.0)
-    own = np.where(total > 0, total * _log_ratio(off / safe, mean / safe), 0.0)
-    scale = inverse / (1.0 + total * inverse)
-    poisson = scale < _POISSON
-    safe = np.where(poisson, 1.0, scale)
-    of_all = _log_ratio(off * scale, (1.0 + mean * inverse) / (1.0 + total * inverse)) / safe
-    return np.asarray(own - np.where(poisson, off, of_all))
-
-
-def log_largest(total: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Log of NB(total | mean = total), the largest value over its mean; the concentration is 1/inverse, or infinite."""
-    some = np.maximum(total, 1.0)
-    with np.errstate(divide="ignore"):
-        concentration = 1.0 / inverse
-        own, of_all = _stirling(some), _stirling(some + concentration)
-    found = of_all - _stirling(concentration) - own - 0.5 * np.log(2.0 * np.pi * some * (1.0 + some * inverse))
-    return np.where(total > 0, found, 0.0)
-
-
-def _stirling(x: np.ndarray) -> np.ndarray:
-    """`density.stirling_error`, at the price of its series where nothing else is needed."""
-    if x.min(initial=np.inf) < 16.0:
-        return stirling_error(x)
-    inverse = 1.0 / x
-    square = inverse * inverse
-    series = square * (1 / 1188 - square * (691 / 360360 - square / 156)) - 1 / 1680
-    return np.asarray(inverse * (1 / 12 + square * (square * (1 / 1260 + square * series) - 1 / 360)))
-
-
-def _log_ratio(excess: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """log(1 + excess), where ratio is 1 + excess with all its digits."""
-    return np.where(np.abs(excess) < 0.5, np.log1p(np.maximum(excess, -0.5)), np.log(ratio))
+def reach(cells: Cells, theta: np.ndarray, log_knee: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets from the modes at which points start and end, not left of a log rate `log_knee`; each (n,)."""
+    slope = cells.shape + cells.total.sum(0)
+    drag = cells.total * cells.inverse + cells.number
+    sd = 1.0 / np.sqrt(_derivatives(cells, theta, slope, drag)[1])
+    return _extent(cells, _Ratio.at(cells, theta), theta, sd, log_knee - np.log(theta), slope, drag)
 
 
 def _derivatives(cells: Cells, theta: np.ndarray, slope: np.ndarray, drag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,7 +165,7 @@ class _Ratio:
 
     @classmethod
     def at(cls, cells: Cells, theta: np.ndarray) -> "_Ratio":
-        poisson = cells.inverse < _POISSON
+        poisson = cells.inverse < POISSON
         concentration = 1.0 / np.where(poisson, 1.0, cells.inverse)
         mean = theta * cells.exposure
         odds = mean * np.where(poisson, 0.0, cells.inverse)

@@ -9,7 +9,7 @@ import pandas as pd
 from modelwright.bayesian.diagnostics.convergence import INTERVAL_PROBABILITY, ConvergenceAssessment
 from modelwright.bayesian.event_rates.names import THETA
 from modelwright.bayesian.event_rates.posterior_draws import population_draws
-from modelwright.bayesian.event_rates.rate_posteriors import summarise_rates
+from modelwright.bayesian.event_rates.rate_summaries import summarise_rates
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities
 
 MOST_DRAWS, FEWEST_DRAWS = 1000, 100
@@ -34,17 +34,18 @@ def rates_table(trace: Any, statistics: SufficientStatistics, assessment: Conver
         with probability `convergence.INTERVAL_PROBABILITY`.
     """
     if trace.posterior.attrs.get("engine") == "collapsed":
-        return _table(statistics, _exact(trace, statistics))
+        return table_of_rates(statistics, _exact(trace, statistics))
     return drawn_rates_table(statistics, assessment)
 
 
 def drawn_rates_table(statistics: SufficientStatistics, assessment: ConvergenceAssessment) -> pd.DataFrame:
     """The same from the draws of `theta` in a trace, whatever the model."""
     theta = next(entry for entry in assessment.statistics if entry.name == THETA)
-    return _table(statistics, {name: getattr(theta, name) for name in ("mean", "sd", "lower", "upper")})
+    return table_of_rates(statistics, {name: getattr(theta, name) for name in ("mean", "sd", "lower", "upper")})
 
 
-def _table(statistics: SufficientStatistics, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
+def table_of_rates(statistics: SufficientStatistics, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """The same from mean, sd, lower and upper of every entity's rate, arrays of shape (n_entities,)."""
     n = statistics.n_entities
     total = np.bincount(statistics.entity, statistics.total, minlength=n)
     exposure = np.bincount(statistics.entity, statistics.windows * statistics.exposure, minlength=n)

@@ -167,7 +167,7 @@ def engine_section(trace: Any) -> Section:
     if "reason" in facts:
         text.append(f"Hyperparameters: {facts['reason']}.")
     if "rates" in facts:
-        kept = "draws of every rate are kept" if facts["rates"] == "draws" else "rates are summarised without draws"
+        kept = "draws of every rate are kept" if facts["rates"] == "draws" else "rates are kept as summaries"
         text.append(f"Rates: {kept} ({facts['rates_reason']}).")
     replicated = getattr(trace, "posterior_predictive", None)
     if replicated is not None and not replicated.attrs.get("complete", 1):

@@ -18,6 +18,8 @@ COLUMNS = ("expected", "lower", "upper", "score", "tail_probability", "lower_tai
 """What scoring adds to the windows, besides `known_entity` and, for training windows, `k_hat`."""
 
 _WHOLE = ("lower", "upper")
+_LARGEST = np.nextafter(2.0**63, 0.0)
+"""The end of an interval that goes farther than whole numbers do, as with exposures of 1e9 nothing is known about."""
 
 
 class ScoreColumns:
@@ -53,8 +55,8 @@ class ScoreColumns:
     def _values(self, found: Prediction, score: np.ndarray, k_hat: np.ndarray | None) -> dict[str, np.ndarray]:
         values = {
             "expected": found.expected,
-            "lower": found.lower,
-            "upper": found.upper,
+            "lower": np.minimum(found.lower, _LARGEST),
+            "upper": np.minimum(found.upper, _LARGEST),
             "score": score,
             "tail_probability": found.upper_tail,
             "lower_tail_probability": found.lower_tail,

@@ -17,6 +17,9 @@ from modelwright.bayesian.event_rates.rate_integrals import Windows
 from modelwright.core.errors import DataError
 from modelwright.data.events import EventCounts
 
+EXPOSURES = (1e-30, 1e30)
+"""Within these products of rates and exposures are doubles, whatever the rate."""
+
 _LARGEST_HISTOGRAM = 10_000_000
 """Counts up to here are tallied by position; larger ones by sorting."""
 
@@ -58,6 +61,11 @@ class SufficientStatistics:
         """Label -> position of every entity."""
         return {label: index for index, label in enumerate(self.entities)}
 
+    @cached_property
+    def alike(self) -> "AlikeEntities":
+        """The entities with equal statistics; see `alike_entities`."""
+        return _gathered(self)
+
     def compressed(self) -> CompressedCounts:
         """The same in the form that the samplers' likelihood takes."""
         return CompressedCounts(
@@ -76,12 +84,16 @@ class SufficientStatistics:
 def statistics_of(data: EventCounts) -> SufficientStatistics:
     """The sufficient statistics of some windows.
 
+    Raises:
+        DataError: an exposure outside of `EXPOSURES`.
+
     Example:
         >>> data = EventCounts.from_arrays(entity=["a", "a", "b"], count=[3, 0, 2], exposure=[1.0, 1.0, 0.5])
         >>> found = statistics_of(data)
         >>> found.windows.tolist(), found.total.tolist(), found.count.tolist()
         ([2.0, 1.0], [3.0, 2.0], [2.0, 3.0])
     """
+    _refuse_extreme_exposures(np.asarray(data.exposure))
     n = data.n_entities
     if (data.exposure == data.exposure[0]).all():
         entity = np.arange(n, dtype=np.int64)
@@ -101,6 +113,20 @@ def statistics_of(data: EventCounts) -> SufficientStatistics:
         count=count,
         times=times,
     )
+
+
+def _refuse_extreme_exposures(exposure: np.ndarray) -> None:
+    low, high = EXPOSURES
+    wrong = (exposure < low) | (exposure > high)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"an exposure at position {row} that no rate can be told from",
+            field="exposure",
+            expected=f"numbers from {low:g} to {high:g}",
+            got=float(exposure[row]),
+            todo="write exposures in another unit",
+        )
 
 
 def merged(first: SufficientStatistics, second: SufficientStatistics) -> SufficientStatistics:
@@ -222,7 +248,7 @@ class AlikeEntities:
 
 
 def alike_entities(statistics: SufficientStatistics) -> AlikeEntities:
-    """Gather the entities whose exposures, sums and numbers of windows are the same.
+    """Gather the entities whose exposures, sums and numbers of windows are the same; once for the same statistics.
 
     Example:
         >>> counts = EventCounts.from_arrays(entity=["a", "a", "b", "b", "c", "c"], count=[1, 2, 3, 0, 4, 4])
@@ -230,6 +256,10 @@ def alike_entities(statistics: SufficientStatistics) -> AlikeEntities:
         >>> found.profiles[0].windows.total[:, 0].tolist(), found.profiles[0].times.tolist(), found.row.tolist()
         ([3.0, 8.0], [2, 1], [0, 0, 1])
     """
+    return statistics.alike
+
+
+def _gathered(statistics: SufficientStatistics) -> AlikeEntities:
     n = statistics.n_entities
     first = np.searchsorted(statistics.entity, np.arange(n + 1))
     levels = np.diff(first)

@@ -5,7 +5,7 @@ from typing import Any
 
 from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.engines import Engine, Rates, choose_engine
-from modelwright.bayesian.event_rates.fit import fit_event_rates
+from modelwright.bayesian.event_rates.fit import fit_groups
 from modelwright.bayesian.event_rates.outcome import event_rates_outcome
 from modelwright.bayesian.event_rates.posterior_draws import statistics_in
 from modelwright.bayesian.event_rates.prior_predictive import (
@@ -13,6 +13,7 @@ from modelwright.bayesian.event_rates.prior_predictive import (
     prior_predictive_lines,
     prior_predictive_summary,
 )
+from modelwright.bayesian.event_rates.statistics import statistics_of
 from modelwright.bayesian.event_rates.streaming import fold
 from modelwright.bayesian.event_rates.update import fit_folded, remember
 from modelwright.bayesian.event_rates.update_outcome import update_outcome
@@ -48,8 +49,9 @@ def train_event_rates(
     """
     chosen = choose_engine(engine, platform=platform)
     prior = announce(data, config, f"engine: {chosen.name} ({chosen.reason})", progress)
-    trace = fit_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
-    outcome = event_rates_outcome(trace, data, config, prior=prior, progress=progress)
+    statistics = statistics_of(data)
+    trace = fit_groups(data, statistics, config, engine=engine, rates=rates, platform=platform, progress=progress)
+    outcome = event_rates_outcome(trace, data, config, statistics=statistics, prior=prior, progress=progress)
     tables, documents = remember(data)
     return replace(outcome, tables={**outcome.tables, **tables}, documents={**outcome.documents, **documents})
 

@@ -29,7 +29,7 @@ from modelwright.bayesian.event_rates.windows_seen import (
     stored,
     windows_seen,
 )
-from modelwright.bayesian.quiet_arviz import az
+from modelwright.bayesian.inference.trace_groups import TraceGroups
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.data.events import EventCounts, load_events
@@ -118,7 +118,7 @@ def fit_folded(
     rates: str = "auto",
     cores: int | None = None,
     progress: ProgressCallback = ignore_progress,
-) -> az.InferenceData:
+) -> TraceGroups:
     """The posterior given old and new windows; predictive groups are of the new windows.
 
     Args:
@@ -129,8 +129,8 @@ def fit_folded(
         progress: Called with events of the stages of `fit_event_rates`.
 
     Returns:
-        What `fit_event_rates` returns with the collapsed engine; the posterior is the same as that of a training on
-        all windows with the same configuration.
+        The groups of what `fit_event_rates` returns with the collapsed engine; the posterior is the same as that of a
+        training on all windows with the same configuration.
     """
     settings = sampling_settings(config, cores=cores)
     trace = sample_collapsed(folded.statistics, config, settings=settings, rates=rates, progress=progress)

@@ -153,6 +153,7 @@ def _metrics(
         found["pr_auc"] = evaluation["pr_auc"]
         found["recall_at_attacks"] = evaluation["recall_at"].get(str(evaluation["positives"]))
     found["engine"] = trace.attrs.get("engine")
+    found["method"] = trace.posterior.attrs.get("method")
     found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
     return found
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from modelwright.bayesian.event_rates.anomaly import MOST_DRAWS, default_draws
 from modelwright.bayesian.event_rates.count_tables import score_cases
+from modelwright.bayesian.event_rates.edge_scores import score_windows_of_several
 from modelwright.bayesian.event_rates.leave_one_out import EntityWindows
 from modelwright.bayesian.event_rates.posterior_draws import check_draws, population_draws, statistics_in
 from modelwright.bayesian.event_rates.quadrature_scores import score_left_out
@@ -64,9 +65,8 @@ def score_windows_within(
     by_quadrature = _windows_by_quadrature(statistics, position[windows.entity_idx[chosen]])
     if draws is None and by_quadrature:
         population = population_draws(trace, default_draws(by_quadrature))
-    rest = _with_others(statistics, windows, position, group, chosen)
     n_cases = len(found.cases.count)
-    total = n_cases + sum(len(part.windows.count) for part in rest)
+    total = n_cases + len(chosen)
 
     def report(done: int) -> None:
         progress(ProgressEvent("score", done, total, "distinct windows"))
@@ -75,6 +75,8 @@ def score_windows_within(
     tabulated = score_cases(population, found.cases, probability, leave_one_out=True, done=report)
     covered = np.flatnonzero(found.case >= 0)
     columns.fill(covered, found.case[covered], tabulated.prediction, tabulated.score, tabulated.k_hat)
+    chosen = score_windows_of_several(population, mine, windows, chosen, probability, columns, report)
+    rest = _with_others(statistics, windows, position, group, chosen)
     score_left_out(population, rest, probability, columns, lambda done: report(n_cases + done))
     table = columns.table(windows, np.ones(windows.n_obs, dtype=bool), probability)
     table.attrs["draws"] = len(population)
@@ -124,8 +126,10 @@ def _with_others(
 
     Only sums count, so the others of one exposure are replaced by as many of nearly equal counts with the same sum.
     """
-    number = statistics.windows - np.bincount(group, minlength=len(statistics.windows))
-    total = statistics.total - np.bincount(group, weights=windows.count, minlength=len(statistics.total))
+    # the entity's windows that are not to be scored here, those that tables have scored among them
+    mine = group[chosen]
+    number = statistics.windows - np.bincount(mine, minlength=len(statistics.windows))
+    total = statistics.total - np.bincount(mine, weights=windows.count[chosen], minlength=len(statistics.total))
     ends = np.searchsorted(statistics.entity, np.arange(statistics.n_entities + 1))
     entity_idx = np.asarray(windows.entity_idx)[chosen]
     gathered: dict[bytes, tuple[EntityWindows, list[np.ndarray], list[np.ndarray]]] = {}

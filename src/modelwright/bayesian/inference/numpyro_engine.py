@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +29,11 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from modelwright.bayesian.inference.reporting import ChainsProgress
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import assemble_trace, tree_depth_of
-from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 CHUNK_SECONDS = 0.2
 """Wall time a chunk aims at: what an interrupt waits for, and how often progress can move."""
@@ -94,7 +96,7 @@ def sample(
     start: Mapping[str, Any] | None = None,
     scale: Mapping[str, Any] | None = None,
     var_names: Collection[str] | None = None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     """Sample a NumPyro model; see `nuts.sample_numpyro_model` for the arguments."""
     began = time.perf_counter()
     report = ChainsProgress(settings, progress)

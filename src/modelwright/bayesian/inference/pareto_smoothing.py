@@ -12,6 +12,9 @@ Source:
 
 import numpy as np
 
+FEWEST_DRAWS = 21
+"""Below this the tail has fewer than five ratios, and no k-hat."""
+
 
 def k_hat_limit(draws: int) -> float:
     """The largest k-hat at which an average over that many draws can be relied on: min(1 - 1/log10(draws), 0.7).
@@ -32,7 +35,7 @@ def smoothed_weights(log_ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         weights (rows, draws), each row summing to 1, and k-hat (rows,); k-hat is 0 where all ratios are alike, and
-        infinite where there are too few draws for a tail (below 25).
+        infinite where there are too few draws for a tail (below `FEWEST_DRAWS`).
 
     Example:
         >>> weights, k_hat = smoothed_weights(np.zeros((1, 100)))
@@ -43,7 +46,7 @@ def smoothed_weights(log_ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, draws = log_weights.shape
     tail = int(np.ceil(min(0.2 * draws, 3.0 * np.sqrt(draws))))
     k_hat = np.zeros(rows)
-    if tail < 5:
+    if draws < FEWEST_DRAWS:
         k_hat[:] = np.inf
     else:
         order = np.argsort(log_weights, axis=-1)

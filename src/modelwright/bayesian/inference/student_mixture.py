@@ -1,5 +1,6 @@
 """Mixtures of multivariate Student t distributions: proposals with tails heavier than what they imitate."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,9 @@ from scipy.special import gammaln
 _ROUNDS = 40
 _RIDGE = 0.001
 """Share of the overall covariance that is added to every component's, so that none collapses onto a few points."""
+
+_ONE_THREAD = 200_000
+"""Multiplications of a matrix product below which OpenBLAS keeps to one thread (it begins to share from 262,144)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +100,8 @@ def fit_mixture(
     overall = (weights[:, None, None] * away[:, :, None] * away[:, None, :]).sum(0)
     whole = np.linalg.cholesky(overall + 1e-12 * np.diag(np.diagonal(overall)))
     unit = _solved(whole, away)  # mean zero, covariance one: what follows need not care about scales
-    features = np.concatenate(
-        [np.ones((1, len(unit))), unit.T, (unit[:, :, None] * unit[:, None, :]).reshape(-1, d * d).T]
-    )
+    a, b = np.triu_indices(d)
+    features = np.concatenate([np.ones((1, len(unit))), unit.T, (unit[:, a] * unit[:, b]).T])
     share = np.full(components, 1.0 / components)
     location = unit[generator.choice(len(unit), size=components, p=weights)] if components > 1 else np.zeros((1, d))
     scale = np.repeat(np.eye(d)[None] * components ** (-2.0 / d), components, axis=0)
@@ -111,9 +114,11 @@ def fit_mixture(
         kept = share > 1e-3
         belongs, distance, share = belongs[kept], distance[kept], share[kept]
         pull = belongs * ((df + d) / (df + distance))
-        moments = np.einsum("jn,pn->jp", pull, features)
+        moments = _summed_products(pull, features)
         location = moments[:, 1 : d + 1] / moments[:, :1]
-        second = moments[:, d + 1 :].reshape(-1, d, d) - moments[:, :1, None] * location[:, :, None] * location[:, None]
+        second = np.empty((len(moments), d, d))
+        second[:, a, b] = second[:, b, a] = moments[:, d + 1 :]
+        second -= moments[:, :1, None] * location[:, :, None] * location[:, None]
         scale = second / share[:, None, None] + _RIDGE * np.eye(d)
         share = share / share.sum()
         now = float((weights * log_sum).sum())
@@ -135,10 +140,34 @@ def _expected(
     d = location.shape[1]
     precision = np.linalg.inv(scale)
     turned = (precision * location[:, None, :]).sum(-1)
-    form = np.concatenate([(turned * location).sum(1)[:, None], -2.0 * turned, precision.reshape(-1, d * d)], axis=1)
-    distance = np.maximum(np.einsum("jp,pn->jn", form, features), 0.0)
+    a, b = np.triu_indices(d)
+    twice = np.where(a == b, 1.0, 2.0) * precision[:, a, b]
+    form = np.concatenate([(turned * location).sum(1)[:, None], -2.0 * turned, twice], axis=1)
+    distance = np.maximum(_products(form, features), 0.0)
     heights = np.log(share) - 0.5 * np.linalg.slogdet(scale)[1]
     return heights[:, None] - 0.5 * (df + d) * np.log1p(distance / df), distance
+
+
+def _products(form: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Matrix product (j, p) (p, n), in parts."""
+    found = np.empty((len(form), features.shape[1]))
+    for part in _parts(form, features.shape[1]):
+        found[:, part] = form @ features[:, part]
+    return found
+
+
+def _summed_products(pull: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Matrix product (j, n) (n, p) of the transposed features, in parts."""
+    found = np.zeros((len(pull), len(features)))
+    for part in _parts(found, features.shape[1]):
+        found += pull[:, part] @ features[:, part].T
+    return found
+
+
+def _parts(matrix: np.ndarray, n: int) -> Iterator[slice]:
+    """Columns in parts so small that BLAS works on each in one thread: the same sums on every number of cores."""
+    size = max(1, _ONE_THREAD // matrix.size)
+    return (slice(begin, begin + size) for begin in range(0, n, size))
 
 
 def _log_sum(log_parts: np.ndarray) -> np.ndarray:

@@ -1,17 +1,20 @@
 """One form of trace for all engines: the same groups, statistics, coordinates and attributes.
 
-An engine hands over plain numpy arrays; this file makes the ArviZ `InferenceData` from them, so that whoever reads a
-trace need not know which engine drew it.
+An engine hands over plain numpy arrays; this file makes the groups of a trace from them, so that whoever reads a trace
+need not know which engine drew it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from modelwright.bayesian.inference.settings import NutsSettings
-from modelwright.bayesian.quiet_arviz import az
+from modelwright.bayesian.inference.trace_groups import TraceGroups
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 CHAIN = "chain"
 DRAW = "draw"
@@ -90,6 +93,16 @@ def assemble_trace(
     posterior: Mapping[str, np.ndarray],
     statistics: Mapping[str, np.ndarray],
     settings: NutsSettings,
+    **facts: Any,
+) -> "az.InferenceData":
+    """The trace of one sampling as an `InferenceData`; the arguments are those of `assemble_groups`."""
+    return assemble_groups(posterior, statistics, settings, **facts).to_inference_data()
+
+
+def assemble_groups(
+    posterior: Mapping[str, np.ndarray],
+    statistics: Mapping[str, np.ndarray],
+    settings: NutsSettings,
     *,
     engine: str,
     engine_version: str,
@@ -98,7 +111,8 @@ def assemble_trace(
     at_once: int = 1,
     coords: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
-) -> az.InferenceData:
+    of_nuts: bool = True,
+) -> TraceGroups:
     """The trace of one sampling.
 
     Args:
@@ -112,6 +126,7 @@ def assemble_trace(
         at_once: Chains that ran at the same time.
         coords: Labels of dimensions.
         dims: name -> dimensions after chain and draw.
+        of_nuts: Whether the No-U-Turn sampler drew it, so that its tuning is a fact about these draws.
 
     Returns:
         Groups `posterior` and `sample_stats`; the attributes of both say engine, version, seconds, settings.
@@ -121,17 +136,22 @@ def assemble_trace(
         "engine_version": engine_version,
         "platform": platform,
         "sampling_seconds": float(sampling_seconds),
-        "tuning_steps": settings.tune,
         "draws": settings.draws,
         "chains": settings.chains,
         "chains_at_once": at_once,
-        "target_accept": settings.target_accept,
-        "max_tree_depth": settings.max_tree_depth,
         "seed": settings.seed,
     }
+    if of_nuts:
+        attrs |= {
+            "tuning_steps": settings.tune,
+            "target_accept": settings.target_accept,
+            "max_tree_depth": settings.max_tree_depth,
+        }
     kinds = STATISTICS | OF_PROPOSALS
     typed = {name: np.asarray(statistics[name]).astype(kind) for name, kind in kinds.items() if name in statistics}
-    return az.InferenceData(
-        posterior=draws_dataset(posterior, coords=coords, dims=dims, attrs=attrs),
-        sample_stats=draws_dataset(typed, attrs=attrs),
+    return TraceGroups(
+        {
+            "posterior": draws_dataset(posterior, coords=coords, dims=dims, attrs=attrs),
+            "sample_stats": draws_dataset(typed, attrs=attrs),
+        }
     )

@@ -25,8 +25,8 @@ def benchmark() -> ModuleType:
     return module
 
 
-def grade(benchmark: ModuleType, name: str, *, broken: bool) -> Grade:
-    options = argparse.Namespace(tune=400, draws=600, seed=3, broken=broken)
+def grade(benchmark: ModuleType, name: str, *, broken: bool, engine: str = "numpyro") -> Grade:
+    options = argparse.Namespace(tune=400, draws=600, seed=3, broken=broken, engine=engine)
     tested, results = benchmark.calibrate(
         lambda: benchmark.study_of(name, options), 40, 3, workers=2, say=lambda line: None
     )
@@ -38,6 +38,13 @@ def grade(benchmark: ModuleType, name: str, *, broken: bool) -> Grade:
 @pytest.mark.parametrize("name", ["covariates", "temporal", "volumes", "zero_inflation", "drift", "three_at_once"])
 def test_ranks_of_the_truth_are_uniform(benchmark: ModuleType, name: str) -> None:
     assert grade(benchmark, name, broken=False) is not Grade.PROBLEM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_collapsed_engine_is_calibrated(benchmark: ModuleType, broken: bool) -> None:
+    found = grade(benchmark, "zero_inflation", broken=broken, engine="collapsed")
+    assert (found is Grade.PROBLEM) == broken
 
 
 @pytest.mark.slow

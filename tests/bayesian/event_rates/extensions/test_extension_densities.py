@@ -182,7 +182,13 @@ def written_out(
     return float(total + each.sum())
 
 
-@pytest.mark.parametrize("name", COMBINATIONS)
+OFTEN = ("covariates, noncentered", "volumes, noncentered", "seasons", "everything")
+"""Together these have every extension, both likelihoods and both kinds of rates."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in COMBINATIONS]
+)
 def test_log_density_agrees_in_both_engines_and_on_paper(name: str) -> None:
     chosen, settings = COMBINATIONS[name]
     extensions = Extensions.create(**chosen, coefficient_prior_sd=0.8, tau_prior_sd=0.7)

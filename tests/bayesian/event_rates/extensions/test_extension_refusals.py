@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.extensions.design import design_of
 from modelwright.bayesian.event_rates.extensions.fit import fit_extended
 from modelwright.bayesian.event_rates.extensions.settings import Extensions, check_combination
-from modelwright.core.errors import ConfigurationError, ModelwrightError
+from modelwright.core.errors import ConfigurationError, DataError, ModelwrightError
 from modelwright.data.events import EventCounts
 
 
@@ -69,6 +70,21 @@ def test_settings_that_do_not_exist_are_refused(settings: dict[str, Any], messag
 def test_a_misspelt_setting_names_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match="not a setting of the extensions; got 1; did you mean 'tau_prior_sd'"):
         Extensions.create(chosen="temporal", tau_sd=1)
+
+
+@pytest.mark.parametrize("value", [1e300, -1e200])
+def test_a_covariate_whose_square_overflows_is_refused_for_being_too_large(value: float) -> None:
+    size = np.repeat([1.0, value, 5.0], 8)
+    with pytest.raises(DataError) as refusal:
+        design_of(small(covariates={"size": size}), Extensions.create(chosen="covariates", covariates="size"))
+    assert str(refusal.value) == (
+        f"size: too large at row 9; expected numbers up to 1e+100 in size, whose squares can be added up, got {value}; "
+        "write it in another unit, or leave the column out"
+    )
+    largest = design_of(
+        small(covariates={"size": size / value * 1e100}), Extensions.create(chosen="covariates", covariates="size")
+    )
+    assert np.isfinite(largest.entity_level.matrix).all()
 
 
 TIMELESS = {"window_start": None, "window": None}

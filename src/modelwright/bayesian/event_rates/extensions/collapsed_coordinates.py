@@ -1,14 +1,9 @@
 """Unconstrained coordinates of an extended model whose rates are integrated out.
 
     log mu (or log shape), log alpha, log phi        (log odds between the ends of a uniform prior)
-    log odds of psi,  beta_raw,  gamma_raw,  log drift_scale,  v
+    log odds of psi,  beta_raw,  gamma_raw,  log drift_scale,  drift_raw
 
-where the drift is B (drift_scale u) with u standard normal, and v_k = drift_scale^c_k u_k: with c = 0 what the prior
-calls independent, with c = 1 what many data pin down, in between what makes v nearly independent of drift_scale. The
-density is the same whatever c is; proposals fitted to it are not.
-
-Source: O. Papaspiliopoulos, G. Roberts, M. Sköld (2007), A general framework for the parametrization of hierarchical
-models, https://doi.org/10.1214/088342307000000014.
+as the model for NumPyro samples them.
 """
 
 import math
@@ -39,13 +34,11 @@ class Coordinates:
         design: The data.
         config: Priors of the base model.
         extensions: Priors of what is added.
-        centring: c, shape (n_drift,); empty without drift.
     """
 
     design: Design
     config: ModelConfig
     extensions: Extensions
-    centring: np.ndarray
 
     @cached_property
     def priors(self) -> dict[str, Hyperprior]:
@@ -85,11 +78,8 @@ class Coordinates:
         for name, place in self.places.items():
             part = point[..., place]
             match name:
-                case names.BETA_RAW | names.GAMMA_RAW:
+                case names.BETA_RAW | names.GAMMA_RAW | names.DRIFT_RAW:
                     found[name] = part
-                case names.DRIFT_RAW:
-                    log_scale = point[..., self.places[names.DRIFT_SCALE]]
-                    found[name] = part * xp.exp(-self.centring * log_scale)
                 case names.PSI:
                     found[name] = 1.0 / (1.0 + xp.exp(-part[..., 0]))
                 case _:
@@ -108,11 +98,8 @@ class Coordinates:
         for name in self.places:
             value = np.asarray(values[name], float)
             match name:
-                case names.BETA_RAW | names.GAMMA_RAW:
+                case names.BETA_RAW | names.GAMMA_RAW | names.DRIFT_RAW:
                     columns.append(value)
-                case names.DRIFT_RAW:
-                    log_scale = np.log(np.asarray(values[names.DRIFT_SCALE], float))[..., None]
-                    columns.append(value * np.exp(self.centring * log_scale))
                 case names.PSI:
                     columns.append(np.log(value / (1.0 - value))[..., None])
                 case _:
@@ -136,10 +123,15 @@ class Coordinates:
         if self.design.window_level is not None:
             found[names.GAMMA] = values[names.GAMMA_RAW] @ self.design.window_level.contrasts.T
         if self.design.drift is not None:
-            scale = values[names.DRIFT_SCALE]
-            found[names.DRIFT_SCALE] = scale
-            found[names.DRIFT] = scale[..., None] * (values[names.DRIFT_RAW] @ self.design.drift.basis.T)
+            found[names.DRIFT_SCALE] = values[names.DRIFT_SCALE]
+            found[names.DRIFT] = self.drift(values)
         return found
+
+    def drift(self, values: Mapping[str, Any]) -> Any:
+        """The drift of `parameters`, shape (..., n_levels)."""
+        assert self.design.drift is not None
+        raw = values[names.DRIFT_RAW] * values[names.DRIFT_SCALE][..., None] ** (1.0 - self.design.centring)
+        return raw @ self.design.drift.basis.T
 
     def start(self) -> tuple[np.ndarray, np.ndarray]:
         """A point near the bulk of the posterior, and rough standard deviations, both of shape (size,)."""
@@ -157,27 +149,14 @@ class Coordinates:
 
 
 def coordinates_of(design: Design, config: ModelConfig, extensions: Extensions) -> Coordinates:
-    """Coordinates whose drift is centred as far as the data say.
-
-    Window by window the data are worth sum of mean/(1 + mean/phi) on the log scale, against 1/drift_scale^2 of the
-    prior; c is the data's share.
+    """The coordinates of a model.
 
     Example:
         >>> from modelwright.bayesian.event_rates.extensions.design import design_of
         >>> from modelwright.data.events import EventCounts
-        >>> design = design_of(EventCounts.from_arrays(entity=["a", "b"], count=[1, 2]), Extensions.create(
-        ...     chosen="zero_inflation"))
-        >>> list(coordinates_of(design, ModelConfig(), Extensions.create(chosen="zero_inflation")).places)
+        >>> inflated = Extensions.create(chosen="zero_inflation")
+        >>> design = design_of(EventCounts.from_arrays(entity=["a", "b"], count=[1, 2]), inflated)
+        >>> list(coordinates_of(design, ModelConfig(), inflated).places)
         ['mu', 'alpha', 'phi', 'psi']
     """
-    if design.drift is None:
-        return Coordinates(design, config, extensions, np.empty(0))
-    start = extended_start(design, config, extensions).values
-    scale = float(start[names.DRIFT_SCALE])
-    cells = design.cells
-    rate = (cells.total.sum() + 0.5) / (cells.windows * cells.exposure).sum()
-    mean = rate * cells.exposure
-    worth = cells.windows * mean / (1.0 + mean / float(start[PHI])) if PHI in start else cells.windows * mean
-    of_level = np.bincount(design.drift.level[cells.representative], worth, minlength=len(design.drift.labels))
-    information = scale**2 * (design.drift.basis**2 * of_level[:, None]).sum(0)
-    return Coordinates(design, config, extensions, information / (1.0 + information))
+    return Coordinates(design, config, extensions)

@@ -150,8 +150,7 @@ class CollapsedExtended:
                 case names.BETA_RAW | names.GAMMA_RAW:
                     total += _log_normal(values[name], at.extensions.coefficient_prior_sd)
                 case names.DRIFT_RAW:
-                    total += _log_normal(values[name], 1.0)
-                    total -= at.centring.sum() * point[at.places[names.DRIFT_SCALE]][0]
+                    total += _log_normal(values[name], values[names.DRIFT_SCALE] ** self.design.centring)
                 case names.PSI:  # Beta(2, 1): density 2 psi
                     odds = point[place][0]
                     total += jnp.log(2.0) + 2.0 * jax.nn.log_sigmoid(odds) + jax.nn.log_sigmoid(-odds)
@@ -204,8 +203,7 @@ class CollapsedExtended:
         if design.window_level is not None:
             log_factor = log_factor + kinds.columns @ (design.window_level.contrasts @ values[names.GAMMA_RAW])
         if design.drift is not None:
-            drift = values[names.DRIFT_SCALE] * (design.drift.basis @ values[names.DRIFT_RAW])
-            log_factor = log_factor + drift[kinds.level]
+            log_factor = log_factor + at.drift(values)[kinds.level]
         return {
             "shape": shape,
             "rate": rate,
@@ -339,8 +337,8 @@ def log_rising(counts: CompressedCounts, inverse: Any) -> Any:
     return total
 
 
-def _log_normal(x: Any, sd: float) -> Any:
-    return jnp.sum(-0.5 * (x / sd) ** 2) - jnp.size(x) * (np.log(sd) + 0.5 * np.log(2.0 * np.pi))
+def _log_normal(x: Any, sd: Any) -> Any:
+    return jnp.sum(-0.5 * (x / sd) ** 2 - jnp.log(sd) - 0.5 * jnp.log(2.0 * jnp.pi))
 
 
 def groups_of_rows(rows: Rows, needed: np.ndarray, stretched: np.ndarray) -> list[tuple[int, np.ndarray]]:

@@ -13,6 +13,7 @@ https://doi.org/10.1007/978-1-4612-2706-9 (indefinite integrals).
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -33,6 +34,9 @@ from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_pr
 
 SMALLEST = 1e-300
 """Rates below this are written as this."""
+
+MOST_AT_ONCE = 40_000_000
+"""Rates that are held at once, draws times entities (320 MB)."""
 
 _NUMBERS = 4_000_000
 """Draws times rows times points (or cells) that are computed at once."""
@@ -59,20 +63,41 @@ def draw_rates(
         theta, shape (n_draws, n_entities), float64.
     """
     found = np.empty((len(points), density.design.n_entities))
+    for entities, theta in rates_in_parts(density, points, generator, progress=progress):
+        found[:, entities] = theta
+    return found
+
+
+def rates_in_parts(
+    density: CollapsedExtended,
+    points: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    progress: ProgressCallback = ignore_progress,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same, some entities after others: which they are, (n,), and their rates, (n_draws, n).
+
+    No more than `MOST_AT_ONCE` numbers are held, so that what is not kept need not fit.
+    """
+    most = max(1, MOST_AT_ONCE // len(points))
     pairs = zip(density.blocks, density.anchors, strict=True)
     parts = [(block, anchors, part) for block, anchors in pairs for part in range(len(block.index))]
     for done, (block, anchors, part) in enumerate(parts):
-        entities, row = _entities(density, block.index[part])
+        everybody, row_of = _entities(density, block.index[part])
         rows, placed = jax.tree.map(lambda array, part=part: array[part], (block.rows.arrays, anchors))
         cells = rows[0].shape[1] + rows[4].shape[1]
-        per_draw = max(1, len(rows[0]) * cells * block.rule.points, len(entities) * cells * 4)
-        size = int(np.clip(_NUMBERS // per_draw, 1, len(points)))
-        for begin in range(0, len(points), size):
-            some = points[begin : begin + size]
-            progress(ProgressEvent("rates", done + begin / len(points), len(parts), "parts"))
-            found[begin : begin + size, entities] = _draw(density, some, size, rows, placed, row, block.rule, generator)
+        for first in range(0, len(everybody), most):
+            entities, row = everybody[first : first + most], row_of[first : first + most]
+            theta = np.empty((len(points), len(entities)))
+            per_draw = max(1, len(rows[0]) * cells * block.rule.points, len(entities) * cells * 4)
+            size = int(np.clip(_NUMBERS // per_draw, 1, len(points)))
+            for begin in range(0, len(points), size):
+                some = points[begin : begin + size]
+                share = (first + len(entities) * begin / len(points)) / len(everybody)
+                progress(ProgressEvent("rates", done + share, len(parts), "parts"))
+                theta[begin : begin + size] = _draw(density, some, size, rows, placed, row, block.rule, generator)
+            yield entities, np.maximum(theta, SMALLEST)
     progress(ProgressEvent("rates", len(parts), len(parts), "parts"))
-    return np.maximum(found, SMALLEST)
 
 
 def _entities(density: CollapsedExtended, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

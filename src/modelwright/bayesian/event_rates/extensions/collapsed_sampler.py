@@ -1,9 +1,8 @@
 """Draws of an extended model's hyperparameters from their density with every rate integrated out.
 
-The mode by a quasi-Newton method with exact gradients, the curvature there by differences of these, then independence
-Metropolis-Hastings over proposals fitted to the density (`inference.collapsed`), in coordinates in which the normal
-approximation at the mode is standard; where k-hat says that the proposals do not cover the density, NUTS on the same
-density, with the reason.
+The modes and the curvature at each (`collapsed_modes`), then independence Metropolis-Hastings over proposals fitted to
+the density (`inference.collapsed`), in coordinates in which the normal approximation at the first mode is standard;
+where k-hat says that the proposals do not cover the density, NUTS on the same density, with the reason.
 """
 
 import time
@@ -11,21 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
-from modelwright.bayesian.inference.collapsed import LARGEST_K_HAT, sample_by_independence
-from modelwright.bayesian.inference.laplace import Modes
+from modelwright.bayesian.event_rates.extensions.collapsed_modes import (
+    Mode,
+    density_by_modes,
+    modes_of,
+    nearest_mode,
+    standardised,
+)
+from modelwright.bayesian.inference.collapsed import sample_by_independence
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import STATISTICS
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
-
-_WIDEST = 3.0
-"""Largest standard deviation that the normal approximation gives a direction, in rough ones of the start."""
-
-_STEPS_TO_MODE = 50
-_WORTH_COMPILING = 400_000_000
-"""Rows times points times cells of all evaluations that differences take, from which gradients are compiled."""
 
 MOST_INDEPENDENT = 45
 """Hyperparameters up to which independent proposals are tried."""
@@ -37,6 +34,8 @@ class CollapsedDraws:
 
     Args:
         points: In the model's coordinates, shape (chain, draw, d).
+        modes: The modes that were found, the one of largest mass first.
+        nearest: Which of them each draw is nearest to, shape (chain, draw).
         statistics: For `sample_stats`: name -> array of shape (chain, draw).
         method: "independence_metropolis" or "nuts".
         k_hat: Pareto k-hat of the independent proposals, NaN where none were made.
@@ -45,6 +44,8 @@ class CollapsedDraws:
     """
 
     points: np.ndarray
+    modes: tuple[Mode, ...]
+    nearest: np.ndarray
     statistics: dict[str, np.ndarray]
     method: str
     k_hat: float
@@ -80,15 +81,18 @@ def sample_collapsed(
         (2, 100, 3)
     """
     began = time.perf_counter()
-    mode, factor = normal_approximation(density, progress)
-    density = density.anchored_at(mode)
-    d = len(mode)
+    modes = modes_of(density, progress)
+    mode, factor, d = modes[0].point, modes[0].factor, len(modes[0].point)
     if method == "nuts" or (method == "auto" and d > MOST_INDEPENDENT):
         reason = "as asked" if method == "nuts" else f"independent proposals rarely cover {d} hyperparameters"
-        return _by_nuts(density, mode, factor, settings, progress, reason, float("nan"), began)
-    standard = Modes(np.zeros((1, d)), np.eye(d)[None], np.zeros(1))
+        return _by_nuts(modes, mode, factor, settings, progress, reason, float("nan"), began)
     found = sample_by_independence(
-        lambda z: density(mode + z @ factor.T), np.zeros(d), settings, modes=standard, costly=True, progress=progress
+        lambda z: density_by_modes(modes, mode + z @ factor.T),
+        np.zeros(d),
+        settings,
+        modes=standardised(modes),
+        costly=True,
+        progress=progress,
     )
     if not found.reliable:
         reason = (
@@ -97,10 +101,14 @@ def sample_collapsed(
         )
         progress(ProgressEvent("mode", 1, 1, info={"k_hat": round(found.k_hat, 2), "fallback": reason}))
         wider = factor * found.scale  # what the pilot draws taught about the spreads
-        return _by_nuts(density, mode + factor @ found.center, wider, settings, progress, reason, found.k_hat, began)
+        return _by_nuts(modes, mode + factor @ found.center, wider, settings, progress, reason, found.k_hat, began)
     steps = "" if found.steps == 1 else f", {found.steps} steps a draw"
+    steps += "" if len(modes) == 1 else f", {len(modes)} modes"
+    points = mode + found.points @ factor.T
     return CollapsedDraws(
-        points=mode + found.points @ factor.T,
+        points=points,
+        modes=modes,
+        nearest=nearest_mode(modes, points.reshape(-1, d)).reshape(points.shape[:2]),
         statistics={
             "lp": found.log_density,
             "acceptance_rate": found.acceptance_rate,
@@ -113,52 +121,8 @@ def sample_collapsed(
     )
 
 
-def normal_approximation(
-    density: CollapsedExtended, progress: ProgressCallback = ignore_progress
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mode (d,) and a factor L (d, d) of the covariance L L' there; directions without curvature get a wide spread.
-
-    Derivatives are exact, or by differences where evaluating these takes less time than compiling the exact ones.
-    """
-    start, scale = density.coordinates.start()
-    d, done = len(start), 0
-    by_differences = density.numbers * d * (_STEPS_TO_MODE + d) < _WORTH_COMPILING
-
-    def derivatives(point: np.ndarray, width: np.ndarray) -> tuple[float, np.ndarray]:
-        if not by_differences:
-            return density.value_and_gradient(point)
-        moves = np.diag(width)
-        values = density(np.concatenate([point[None], point + moves, point - moves]))
-        return float(values[0]), (values[1 : d + 1] - values[d + 1 :]) / (2.0 * width)
-
-    def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal done
-        done += 1
-        progress(ProgressEvent("mode", min(done / 100.0, 0.9), 1))
-        point = start + scale * z
-        if not density.coordinates.usable(point[None])[0]:
-            return 1e300, np.zeros_like(z)
-        value, gradient = derivatives(point, 1e-3 * scale)
-        if not np.isfinite(value) or not np.isfinite(gradient).all():
-            return 1e300, np.zeros_like(z)
-        return -value, -gradient * scale
-
-    found = optimize.minimize(negative, np.zeros(d), jac=True, method="BFGS", options={"gtol": 1e-2})
-    mode = start + scale * found.x
-    width = 0.02 * scale * np.sqrt(np.clip(np.diagonal(found.hess_inv), 1e-4, 25.0))
-    rows = []
-    for move in np.diag(width):
-        progress(ProgressEvent("mode", 0.9, 1))
-        up, down = (derivatives(point, 0.5 * width)[1] for point in (mode + move, mode - move))
-        rows.append((up - down) / (2.0 * move.sum()))
-    hessian = np.nan_to_num(np.stack(rows)) * np.outer(scale, scale)
-    strength, axes = np.linalg.eigh(-0.5 * (hessian + hessian.T))
-    spread = 1.0 / np.sqrt(np.maximum(np.abs(strength), 1.0 / _WIDEST**2))
-    return mode, scale[:, None] * axes * spread
-
-
 def _by_nuts(
-    density: CollapsedExtended,
+    modes: tuple[Mode, ...],
     center: np.ndarray,
     factor: np.ndarray,
     settings: NutsSettings,
@@ -173,7 +137,7 @@ def _by_nuts(
     trace = sample_numpyro_model(
         collapsed_extended,
         settings,
-        model_args=(density, center, factor),
+        model_args=(modes[0].density, center, factor),
         start={STANDARD: np.zeros(len(center))},
         scale={STANDARD: np.ones(len(center))},
         progress=progress,
@@ -181,14 +145,15 @@ def _by_nuts(
     statistics: dict[str, Any] = {
         name: trace.sample_stats[name].to_numpy() for name in STATISTICS if name in trace.sample_stats
     }
+    points = center + trace.posterior[STANDARD].to_numpy() @ factor.T
+    nearest = np.zeros(points.shape[:2], dtype=np.int64)  # its chains move under the first one's anchor
     return CollapsedDraws(
-        points=center + trace.posterior[STANDARD].to_numpy() @ factor.T,
+        points=points,
+        modes=modes,
+        nearest=nearest,
         statistics=statistics,
         method="nuts",
         k_hat=k_hat,
         reason=reason,
         seconds=time.perf_counter() - began,
     )
-
-
-__all__ = ["LARGEST_K_HAT", "CollapsedDraws", "normal_approximation", "sample_collapsed"]

@@ -125,7 +125,7 @@ def score_training_windows_collapsed(
     extensions = extensions_in(trace) if extensions is None else extensions
     refuse_what_cannot_be_collapsed(extensions)
     check_training_data(trace, data)
-    kept = kept_draws(trace, DRAWS if draws is None else check_draws(draws, field="draws"))
+    kept = kept_draws(trace, DRAWS if draws is None else check_draws(draws, field="draws"), rates=False)
     design = design_of(data, extensions)
     population = _hyperparameters(kept, mean_scaled=config_in(trace).parameterization == "mean_scaled")
     few = {name: values for name, values in kept.items() if name != "theta"}

@@ -8,27 +8,30 @@ the trace.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modelwright import __version__
 from modelwright.bayesian.event_rates.config import ModelConfig
-from modelwright.bayesian.event_rates.engines import NOT_COLLAPSIBLE
+from modelwright.bayesian.event_rates.engines import NOT_COLLAPSIBLE, choose_rates
 from modelwright.bayesian.event_rates.extensions.collapsed_anchors import TO_DRAW, TO_SAMPLE
 from modelwright.bayesian.event_rates.extensions.collapsed_coordinates import coordinates_of
 from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
 from modelwright.bayesian.event_rates.extensions.collapsed_rates import draw_rates
-from modelwright.bayesian.event_rates.extensions.collapsed_sampler import sample_collapsed
+from modelwright.bayesian.event_rates.extensions.collapsed_sampler import CollapsedDraws, sample_collapsed
 from modelwright.bayesian.event_rates.extensions.design import Design
+from modelwright.bayesian.event_rates.extensions.rate_summaries import summaries_dataset, summarise_rates_extended
 from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.names import ENTITY, THETA
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import assemble_trace
-from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.seeds import named_generator
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 
 def sample_collapsed_extended(
@@ -40,9 +43,10 @@ def sample_collapsed_extended(
     coords: Mapping[str, Any] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     method: str = "auto",
+    rates: str = "auto",
     progress: ProgressCallback = ignore_progress,
     cores: int | None = None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     """Sample the posterior of an extended model with the rates integrated out.
 
     Args:
@@ -53,12 +57,14 @@ def sample_collapsed_extended(
         coords: Labels of the dimensions, as `fit.coordinates` makes them; positions when left out.
         dims: Dimensions of every variable; those of `theta` alone when left out.
         method: "auto"; "independence_metropolis" or "nuts" for one of them.
+        rates: Whether to keep "draws" of every rate or a "summary" and a few draws; "auto" decides by their number.
         progress: Called with events of the stages "mode", "sample" and "rates".
         cores: Chains at the same time, should it come to NUTS; instead of what the settings say.
 
     Returns:
         InferenceData with `posterior` (the variables of `fit.variable_names`) and `sample_stats`; both carry engine,
-        method, k_hat and reason.
+        method, k_hat, reason, rates and rates_reason. With a summary `theta` is not in the posterior, and
+        `constant_data` holds what `rate_summaries` makes of it.
 
     Raises:
         ConfigurationError: for an extension that keeps the rates from being integrated out.
@@ -69,12 +75,20 @@ def sample_collapsed_extended(
         settings = NutsSettings(**{**vars(settings), "cores": cores})
     density = CollapsedExtended(coordinates_of(design, config, extensions), precision=TO_SAMPLE, cores=settings.cores)
     found = sample_collapsed(density, settings, method=method, progress=progress)
-    flat = found.points.reshape(-1, found.points.shape[-1])
+    kept = choose_rates(rates, n_entities=design.n_entities, n_draws=settings.draws * settings.chains)
     posterior = density.coordinates.variables(found.points)
     generator = named_generator(settings.seed, "rates")
-    finer = CollapsedExtended(density.coordinates, np.median(flat, axis=0), precision=TO_DRAW, cores=settings.cores)
-    theta = draw_rates(finer, flat, generator, progress=progress)
-    posterior[THETA] = theta.reshape(settings.chains, settings.draws, design.n_entities)
+    finer = _finer(found, density, settings.cores)
+    labels = np.asarray((coords or {}).get(ENTITY, np.arange(design.n_entities)))
+    summaries = None
+    if kept.name == "draws":
+        theta = np.empty((*found.points.shape[:2], design.n_entities))
+        for number, each in finer.items():
+            here = found.nearest == number
+            theta[here] = draw_rates(each, found.points[here], generator, progress=progress)
+        posterior[THETA] = theta
+    else:
+        summaries = summarise_rates_extended(finer, found.points, found.nearest, generator, progress=progress)
     trace = assemble_trace(
         posterior,
         found.statistics,
@@ -83,12 +97,30 @@ def sample_collapsed_extended(
         engine_version=__version__,
         sampling_seconds=time.perf_counter() - began,
         at_once=settings.at_once,
+        of_nuts=found.method == "nuts",
         coords=coords,
         dims={THETA: [ENTITY]} if dims is None else dims,
     )
     for group in (trace.posterior, trace.sample_stats):
-        group.attrs.update(method=found.method, k_hat=found.k_hat, reason=found.reason)
+        group.attrs.update(
+            method=found.method, k_hat=found.k_hat, reason=found.reason, rates=kept.name, rates_reason=kept.reason
+        )
+    if summaries is not None:
+        trace.add_groups({"constant_data": summaries_dataset(summaries, labels)})
     return trace
+
+
+def _finer(found: CollapsedDraws, density: CollapsedExtended, cores: int | None) -> dict[int, CollapsedExtended]:
+    """Mode -> the density with points fine enough to draw rates, placed for the draws that are nearest to it."""
+    return {
+        int(number): CollapsedExtended(
+            density.coordinates,
+            np.median(found.points[found.nearest == number], axis=0),
+            precision=TO_DRAW,
+            cores=cores,
+        )
+        for number in np.unique(found.nearest)
+    }
 
 
 def refuse_what_cannot_be_collapsed(extensions: Extensions) -> None:

@@ -19,6 +19,9 @@ from modelwright.data.events.texts import Texts
 
 Level = Literal["entity", "window"]
 
+LARGEST_NUMBER = 1e100
+"""The largest value of a column: the squares of very many of them still add up to a finite number."""
+
 _ALIKE = 1e-9
 """A column whose part that others do not explain is smaller than this, relative and squared, says nothing new."""
 
@@ -194,6 +197,15 @@ def _numbers(name: str, values: Any) -> np.ndarray:
             expected="a finite number in every window",
             got=float(numbers[row]),
             todo="fill it in, or leave the column out",
+        )
+    row = int(np.abs(numbers).argmax()) if numbers.size else 0
+    if numbers.size and abs(numbers[row]) > LARGEST_NUMBER:
+        raise DataError(
+            f"too large at row {row + 1}",
+            field=name,
+            expected=f"numbers up to {LARGEST_NUMBER:g} in size, whose squares can be added up",
+            got=float(numbers[row]),
+            todo="write it in another unit, or leave the column out",
         )
     return numbers
 

@@ -166,7 +166,7 @@ def design_of(data: EventCounts, extensions: Extensions) -> Design:
     _check_coefficients(data, entity_level, window_level, drift)
     steps = steps_between(data) if extensions.has(names.TEMPORAL) else None
     eventful = np.flatnonzero(observations.y > 0)
-    cells = _cells(observations, window_level, drift, alone=steps is not None)
+    cells = cells_of(observations, window_level, drift, alone=steps is not None)
     return Design(
         observations=observations,
         counts=compress(observations),
@@ -251,9 +251,10 @@ def _centring(drift: DriftLevels, cells: Cells) -> np.ndarray:
     return information / (1.0 + information)
 
 
-def _cells(
+def cells_of(
     observations: Observations, window_level: Coefficients | None, drift: DriftLevels | None, *, alone: bool
 ) -> Cells:
+    """Observations of equal entity, exposure and factor put together; each alone with temporal deviations."""
     n_obs = len(observations.y)
     if alone:
         representative = of_observation = np.arange(n_obs)

@@ -1,13 +1,14 @@
 """Training an extended event-rate model: from counts to a trace with everything that checks and scores need."""
 
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
 
 from modelwright.bayesian.event_rates import names as base_names
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.engines import LARGEST_RATE_DRAWS, NOT_COLLAPSIBLE, Rates, choose_rates
 from modelwright.bayesian.event_rates.extensions import names
 from modelwright.bayesian.event_rates.extensions.design import Design, columns_to_json, design_of
 from modelwright.bayesian.event_rates.extensions.draws import (
@@ -15,6 +16,7 @@ from modelwright.bayesian.event_rates.extensions.draws import (
     log_likelihoods_extended,
     predict_extended,
 )
+from modelwright.bayesian.event_rates.extensions.rate_summaries import posterior_with_rates
 from modelwright.bayesian.event_rates.extensions.settings import Extensions, check_combination
 from modelwright.bayesian.event_rates.extensions.start import extended_start
 from modelwright.bayesian.event_rates.extensions.windows import window_clock
@@ -24,11 +26,13 @@ from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, predictive
 from modelwright.bayesian.inference.requirements import require_engine, require_platform
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import draws_dataset
-from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import named_generator, named_seed
 from modelwright.data.events import EventCounts
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.quiet_arviz import az
 
 PREDICTIVE_DRAWS = 1000
 PRIOR_DRAWS = 500
@@ -43,12 +47,13 @@ def fit_extended(
     extensions: Extensions,
     *,
     engine: Literal["collapsed", "numpyro", "pymc", "nutpie"] = "numpyro",
+    rates: Rates = "auto",
     platform: Literal["cpu", "gpu"] = "cpu",
     progress: ProgressCallback = ignore_progress,
     predictive_draws: int = PREDICTIVE_DRAWS,
     prior_draws: int = PRIOR_DRAWS,
     cores: int | None = None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     """Sample the posterior of the event-rate model with extensions and predict with it.
 
     Args:
@@ -57,6 +62,8 @@ def fit_extended(
         extensions: What is added; see `Extensions` for the formulas.
         engine: Who samples; all give the same posterior. "collapsed" integrates the rates out (not with temporal
             and volumes).
+        rates: What the collapsed engine keeps of the rates: "draws", or a "summary" and a few draws (see
+            `rate_summaries`); "auto" takes draws as long as they fit. Samplers keep every draw.
         platform: "cpu", or "gpu" (numpyro only).
         progress: Called with events of the stages "compile", "warm-up", "sample" and "predict".
         predictive_draws: Draws of posterior_predictive over all chains, at most.
@@ -84,16 +91,23 @@ def fit_extended(
             raise ConfigurationError("not usable", field=field, expected="a whole number of at least 1", got=value)
     design = design_of(data, extensions)
     _refuse_many_deviations(design, config)
+    if engine != "collapsed":
+        _refuse_rates(design, config, extensions, engine, rates)
     coords = coordinates(data, design)
-    trace = _sample(design, config, extensions, coords, engine, platform, progress, cores)
+    trace = _sample(design, config, extensions, coords, engine, rates, platform, progress, cores)
     progress(ProgressEvent("predict", 0, 3, "groups"))
     groups = _prior_groups(design, config, extensions, coords, prior_draws)
     progress(ProgressEvent("predict", 1, 3, "groups"))
-    groups["posterior_predictive"] = _predictions(trace.posterior, design, config, coords, predictive_draws)
+    posterior = posterior_with_rates(trace)
+    groups["posterior_predictive"] = _predictions(posterior, design, config, coords, predictive_draws)
     progress(ProgressEvent("predict", 2, 3, "groups"))
-    groups["log_likelihood"] = _likelihoods(trace.posterior, design, coords)
+    groups["log_likelihood"] = _likelihoods(posterior, design, coords)
     groups["observed_data"] = xr.Dataset({Y: (OBS, design.observations.y)}, coords={OBS: coords[OBS]})
-    groups["constant_data"] = _constant_data(data, design, coords)
+    constant = _constant_data(data, design, coords)
+    if "constant_data" in trace.groups():  # summaries of the rates
+        constant = constant.merge(trace.constant_data)
+        del trace.constant_data
+    groups["constant_data"] = constant
     trace.add_groups(groups)
     progress(ProgressEvent("predict", 3, 3, "groups"))
     trace.attrs.update(
@@ -162,10 +176,11 @@ def _sample(
     extensions: Extensions,
     coords: dict[str, Any],
     engine: str,
+    rates: str,
     platform: str,
     progress: ProgressCallback,
     cores: int | None,
-) -> az.InferenceData:
+) -> "az.InferenceData":
     settings = NutsSettings(
         draws=config.n_samples,
         tune=config.n_tune,
@@ -187,6 +202,7 @@ def _sample(
             settings=settings,
             coords=coords,
             dims=_dimensions(design),
+            rates=rates,
             progress=progress,
         )
     elif engine == "numpyro":
@@ -209,7 +225,7 @@ def _sample(
 
         model = build_extended_model(design, config, extensions, coords=coords)
         trace = sample_pymc_model(model, settings, engine=engine, progress=progress, start=start.values, var_names=kept)
-    trace.posterior = trace.posterior[list(kept)]
+    trace.posterior = trace.posterior[[name for name in kept if name in trace.posterior]]
     prior = "theta = exp(x beta) g, g ~ Gamma(shape = mu * alpha, rate = alpha)"
     if extensions.has(names.VOLUMES):
         prior = "log theta ~ Normal(log mu + x beta, rate_sd)"
@@ -243,14 +259,22 @@ def _predictions(
     step = _step(posterior, design.n_obs, budget=min(ELEMENT_BUDGET, n_draws * design.n_obs))
     generator = named_generator(config.random_seed, "posterior predictive")
     counts = predict_extended(thinned(posterior, step), design, generator)
-    return predictive_group({Y: counts}, posterior, step, coords=coords, dims={Y: [OBS]})
+    attrs = {"thinned_every": _every(posterior, step)}
+    return predictive_group({Y: counts}, posterior, step, coords=coords, dims={Y: [OBS]}, attrs=attrs)
 
 
 def _likelihoods(posterior: xr.Dataset, design: Design, coords: dict[str, Any]) -> xr.Dataset:
     step = _step(posterior, design.n_obs, budget=ELEMENT_BUDGET)
     values = log_likelihoods_extended(thinned(posterior, step), design)
     what = "count" if design.volumes is None else "count and volume"
-    return predictive_group({Y: values}, posterior, step, coords=coords, dims={Y: [OBS]}, attrs={"density_of": what})
+    attrs = {"density_of": what, "thinned_every": _every(posterior, step)}
+    return predictive_group({Y: values}, posterior, step, coords=coords, dims={Y: [OBS]}, attrs=attrs)
+
+
+def _every(posterior: xr.Dataset, step: int) -> int:
+    """Every how manieth draw of a chain is taken, where the posterior itself may be a part of all draws."""
+    draw = posterior["draw"].to_numpy()
+    return step * (int(draw[1] - draw[0]) if len(draw) > 1 else 1)
 
 
 def _step(posterior: xr.Dataset, per_draw: int, *, budget: int) -> int:
@@ -282,6 +306,29 @@ def _time_attributes(data: EventCounts, design: Design) -> dict[str, str]:
     if design.drift is not None:
         found["drift_starts"] = json.dumps(design.drift.start.astype(np.int64).tolist())
     return found
+
+
+def _refuse_rates(design: Design, config: ModelConfig, extensions: Extensions, engine: str, rates: str) -> None:
+    """Samplers draw the rates together with everything else: they have no summaries, and all draws must fit."""
+    collapsible = not any(name in NOT_COLLAPSIBLE for name in extensions.chosen)
+    if rates not in get_args(Rates) or rates == "summary":
+        choose_rates(rates, n_entities=design.n_entities, n_draws=1)  # refuses what is no form at all
+        raise ConfigurationError(
+            f"the engine {engine} draws the rates together with the population",
+            field="rates",
+            expected="'draws'",
+            got=rates,
+            todo="take engine=collapsed for summaries" if collapsible else "leave rates out",
+        )
+    numbers = design.n_entities * config.n_samples * config.n_chains
+    if numbers > LARGEST_RATE_DRAWS:
+        raise ConfigurationError(
+            f"the engine {engine} keeps every draw of {design.n_entities:,} rates, {8e-9 * numbers:,.0f} GB in all",
+            field="n_samples",
+            expected=f"at most {LARGEST_RATE_DRAWS // (design.n_entities * config.n_chains):,} draws for these data",
+            got=config.n_samples,
+            todo="take engine=collapsed, or fewer draws" if collapsible else "take fewer draws",
+        )
 
 
 def _refuse_many_deviations(design: Design, config: ModelConfig) -> None:

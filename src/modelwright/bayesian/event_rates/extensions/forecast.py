@@ -12,6 +12,7 @@ import numpy as np
 from modelwright.bayesian.event_rates.count_draws import draw_counts
 from modelwright.bayesian.event_rates.extensions import names
 from modelwright.bayesian.event_rates.extensions.draws import Draws
+from modelwright.bayesian.event_rates.extensions.rate_summaries import stored_summaries
 from modelwright.bayesian.event_rates.extensions.stored import (
     clock_in,
     columns_in,
@@ -82,7 +83,10 @@ def forecast_extended(
     if psi is not None:
         counts = np.where(generator.random(counts.shape) < psi[:, None], counts, 0)
         mean = mean * psi[:, None]
-    return _document(name, labels, counts, mean, theta, each, probability)
+    answer = _document(name, labels, counts, mean, theta, each, probability)
+    if stored_summaries(trace) is not None:
+        answer["notes"].append(f"The run keeps summaries of its rates, and {len(counts) // times:,} draws of each.")
+    return answer
 
 
 def _windows_ahead(

@@ -9,6 +9,7 @@ from modelwright.bayesian.event_rates.config import ModelConfig
 from modelwright.bayesian.event_rates.extensions import names
 from modelwright.bayesian.event_rates.extensions.columns import Column
 from modelwright.bayesian.event_rates.extensions.design import columns_from_json
+from modelwright.bayesian.event_rates.extensions.rate_summaries import posterior_with_rates
 from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.extensions.windows import WindowClock
 from modelwright.bayesian.event_rates.names import ENTITY, ENTITY_IDX, EXPOSURE, Y
@@ -48,12 +49,19 @@ def drift_starts_in(trace: Any) -> np.ndarray:
 
 def labels_in(trace: Any) -> tuple[str, ...]:
     """The entities of a trace, in the order of its rates."""
-    return tuple(str(label) for label in trace.posterior.coords[ENTITY].values.tolist())
+    holder = trace.posterior if ENTITY in trace.posterior.coords else trace.constant_data
+    return tuple(str(label) for label in holder.coords[ENTITY].values.tolist())
 
 
-def kept_draws(trace: Any, most: int) -> dict[str, np.ndarray]:
-    """Every variable of the posterior, thinned evenly over all chains to at most `most` draws: shape (draws, ...)."""
-    everything = thinned(trace.posterior, 1)
+def kept_draws(trace: Any, most: int, *, rates: bool = True) -> dict[str, np.ndarray]:
+    """Every variable of the posterior, thinned evenly over all chains to at most `most` draws: shape (draws, ...).
+
+    Args:
+        trace: A trace of `fit_extended`.
+        most: Largest number of draws.
+        rates: Whether `theta` is needed; where rates were summarised there are few draws with it.
+    """
+    everything = thinned(posterior_with_rates(trace) if rates else trace.posterior, 1)
     total = len(next(iter(everything.values())))
     kept = np.unique(np.linspace(0, total - 1, min(most, total)).round().astype(int))
     return {name: np.asarray(values[kept], dtype=float) for name, values in everything.items()}

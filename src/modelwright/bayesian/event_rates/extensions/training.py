@@ -15,11 +15,14 @@ from modelwright.bayesian.diagnostics.predictive_checks import predictive_check,
 from modelwright.bayesian.event_rates import report_sections as sections
 from modelwright.bayesian.event_rates.anomaly import ranking_score
 from modelwright.bayesian.event_rates.config import ModelConfig
+from modelwright.bayesian.event_rates.engines import NOT_COLLAPSIBLE, Rates
 from modelwright.bayesian.event_rates.evaluation import evaluate_ranking
 from modelwright.bayesian.event_rates.extensions.collapsed_choice import choose_extended_engine
 from modelwright.bayesian.event_rates.extensions.collapsed_scores import score_training_windows_collapsed
 from modelwright.bayesian.event_rates.extensions.design import design_of
 from modelwright.bayesian.event_rates.extensions.fit import fit_extended
+from modelwright.bayesian.event_rates.extensions.prior import extended_prior_predictive
+from modelwright.bayesian.event_rates.extensions.rate_summaries import stored_summaries
 from modelwright.bayesian.event_rates.extensions.report_sections import (
     parameter_rows,
     parameters_section,
@@ -32,9 +35,8 @@ from modelwright.bayesian.event_rates.prior_predictive import (
     PriorPredictive,
     prior_predictive_lines,
     prior_predictive_section,
-    prior_predictive_summary,
 )
-from modelwright.bayesian.event_rates.rates_table import drawn_rates_table
+from modelwright.bayesian.event_rates.rates_table import drawn_rates_table, table_of_rates
 from modelwright.bayesian.event_rates.statistics import statistics_of
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.sections import Cell, TrainingOutcome
@@ -48,6 +50,7 @@ def train_extended(
     extensions: Extensions,
     *,
     engine: str = "auto",
+    rates: Rates = "auto",
     platform: str = "cpu",
     progress: ProgressCallback = ignore_progress,
 ) -> TrainingOutcome:
@@ -58,19 +61,24 @@ def train_extended(
         config: The base model and how long to sample.
         extensions: What is added.
         engine: Who samples; see `fit_extended`.
+        rates: In which form rates are kept; see there.
         platform: "cpu" or "gpu".
-        progress: The first event carries what the base model's prior expects, and what is added, as a note.
+        progress: The first event carries what the extended model's prior expects, and the choice of the engine, as a
+            note.
 
     Raises:
         ConfigurationError: for what cannot work together, naming field and reason. DataError: the data cannot be used.
     """
     check_combination(extensions, config, data, engine=engine)
-    chosen = choose_extended_engine(design_of(data, extensions), config, extensions, engine=engine, platform=platform)
-    prior = prior_predictive_summary(data, config)
-    added = f"the above is the base model's prior; extensions: {', '.join(extensions.chosen)}"
+    design = design_of(data, extensions)
+    chosen = choose_extended_engine(design, config, extensions, engine=engine, platform=platform)
+    prior = extended_prior_predictive(data, config, extensions, design=design)
+    added = f"the prior is that of the model with {', '.join(extensions.chosen)}"
     note = "\n".join((*prior_predictive_lines(prior), added, f"engine: {chosen.name} ({chosen.reason})"))
     progress(ProgressEvent("prior", 1, 1, "summary", note=note))
-    trace = fit_extended(data, config, extensions, engine=chosen.name, platform=platform, progress=progress)
+    trace = fit_extended(
+        data, config, extensions, engine=chosen.name, rates=rates, platform=platform, progress=progress
+    )
     for group in (trace.posterior, trace.sample_stats):
         group.attrs["engine_reason"] = chosen.reason
     return extended_outcome(trace, data, config, extensions, prior=prior, progress=progress)
@@ -96,11 +104,10 @@ def extended_outcome(
         progress: Told about the stages "summarise", "score" and "report".
     """
     assessment = assess_convergence(trace, progress=progress)
-    score = score_training_windows_extended
-    if trace.attrs.get("engine") == "collapsed":
-        score = score_training_windows_collapsed  # by the integrals: nothing depends on draws of the rates
-    scores = score(trace, data, extensions, progress=progress)
-    rates = drawn_rates_table(statistics_of(data), assessment)
+    scores = scores_of_training(trace, data, extensions, progress=progress)
+    summaries = stored_summaries(trace)
+    statistics = statistics_of(data)
+    rates = drawn_rates_table(statistics, assessment) if summaries is None else table_of_rates(statistics, summaries)
     progress(ProgressEvent("report", 0, 2, "parts"))
     check = predictive_check(trace, variable="y")
     k_hat = k_hat_finding(scores)
@@ -111,7 +118,7 @@ def extended_outcome(
         sections.anomalies_section(scores, evaluation, k_hat),
         sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
         parameters_section(trace, assessment, extensions),
-        prior_predictive_section(prior or prior_predictive_summary(data, config)),
+        prior_predictive_section(prior or extended_prior_predictive(data, config, extensions)),
         predictive_section(trace, variable="y"),
         convergence_section(trace, assessment=assessment),
         sections.engine_section(trace),
@@ -126,6 +133,22 @@ def extended_outcome(
         tables={"scores": scores, "rates": rates},
         documents={"data": data.describe(), **({"evaluation": evaluation} if evaluation is not None else {})},
     )
+
+
+def rates_integrate_out(extensions: Extensions) -> bool:
+    """Whether every rate can be integrated out, whoever has sampled."""
+    return not any(name in NOT_COLLAPSIBLE for name in extensions.chosen)
+
+
+def scores_of_training(
+    trace: Any, data: EventCounts, extensions: Extensions, *, progress: ProgressCallback = ignore_progress
+) -> pd.DataFrame:
+    """Leave-one-out scores: from the integrals over the rates where there are such, else from the posterior's draws.
+
+    The integrals need draws of the hyperparameters only, so that traces of all engines are scored alike.
+    """
+    score = score_training_windows_collapsed if rates_integrate_out(extensions) else score_training_windows_extended
+    return score(trace, data, extensions, progress=progress)
 
 
 def _metrics(
@@ -147,12 +170,14 @@ def _metrics(
     for finding in assessment.verdict.findings:
         found[finding.name] = finding.value
     score = scores["score"].to_numpy(float)
-    found["elpd_loo"] = float(-score.sum())
-    found["elpd_loo_se"] = float(np.sqrt(len(score) * score.var()))
+    name = "elpd_loo_integrated" if rates_integrate_out(extensions) else "elpd_loo"
+    found[name] = float(-score.sum())
+    found[f"{name}_se"] = float(np.sqrt(len(score) * score.var()))
     found["k_hat_max"] = rounded(float(scores["k_hat"].max()))
     if evaluation is not None:
         found["attacks"] = evaluation["positives"]
         found["pr_auc"] = evaluation["pr_auc"]
     found["engine"] = trace.attrs.get("engine")
+    found["method"] = trace.posterior.attrs.get("method")
     found["sampling_seconds"] = trace.posterior.attrs.get("sampling_seconds")
     return found

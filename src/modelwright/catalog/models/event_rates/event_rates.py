@@ -91,11 +91,9 @@ class EventRates(BaseBayesianModel):
             return train_event_rates(data, config, engine=engine, rates=rates, platform=platform, progress=progress)
         from modelwright.bayesian.event_rates.extensions.training import train_extended
 
-        if rates == "summary":
-            raise ConfigurationError(
-                "extended models keep draws of the rates", field="rates", expected="draws", got=rates
-            )
-        return train_extended(data, config, extensions, engine=engine, platform=platform, progress=progress)
+        return train_extended(
+            data, config, extensions, engine=engine, rates=rates, platform=platform, progress=progress
+        )
 
     def load_new_data(self, given: dict[str, Any], run: RunRecord, *, progress: ProgressCallback) -> NewData:
         """Read new windows as those of the run were read; windows that are not new are refused."""
@@ -135,11 +133,13 @@ class EventRates(BaseBayesianModel):
             )
         options.pop("platform", None)  # where NUTS would have run
         config = _configuration(settings, options)
-        return update_event_rates(run.trace(_ASKED), data, _windows_seen(run), config, rates=rates, progress=progress)
+        return update_event_rates(
+            run.trace_groups(_ASKED), data, _windows_seen(run), config, rates=rates, progress=progress
+        )
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Expected counts and their intervals for the windows ahead of one entity."""
-        trace = run.trace(_ASKED)
+        trace = run.trace_groups(_ASKED)
         predict = forecast_extended if is_extended(trace) else forecast
         answer = predict(
             trace,
@@ -170,7 +170,7 @@ class EventRates(BaseBayesianModel):
             merged["edge_windows"] = "whole"
             notes.append("the first and last window are taken as observed entirely; else add --edge-windows partial")
         data = load_events(merged.pop("data"), **_with_columns(merged), purpose="scoring")
-        trace = run.trace(_ASKED)
+        trace = run.trace_groups(_ASKED)
         if data.fingerprint() == run.manifest.data.get("fingerprint"):
             notes.append("these are the windows of the training; the report has their leave-one-out scores")
         known = set(labels_in(trace) if is_extended(trace) else entity_labels(trace))
@@ -195,12 +195,18 @@ def chosen_extensions(data: EventCounts, options: dict[str, Any]) -> Extensions 
     """
     given = {name: options.pop(name) for name in _OF_EXTENSIONS if name in options}
     chosen = given.pop("extension", None)
-    columns = tuple(data.covariates) + separate(given.pop("calendar", ""))
     if chosen is not None:
+        columns = tuple(data.covariates) + separate(given.pop("calendar", ""))
         return Extensions.create(chosen=chosen, covariates=columns, **given)
-    unused = [*(["covariates"] if columns else []), *(["volume"] if data.volume is not None else []), *given]
+    unused = [*(["covariates"] if data.covariates else []), *(["volume"] if data.volume is not None else []), *given]
     if unused:
-        needed = {"covariates": "covariates", "volume": "volumes", "drift": "drift", "drift_prior_sd": "drift"}
+        needed = {
+            "covariates": "covariates",
+            "calendar": "covariates",
+            "volume": "volumes",
+            "drift": "drift",
+            "drift_prior_sd": "drift",
+        }
         raise ConfigurationError(
             "given, and no extension is chosen that would use it",
             field=unused[0],

@@ -1,0 +1,128 @@
+"""What a trace keeps of the rates where draws of all of them would be too many: summaries, and a few draws.
+
+Means, standard deviations and quantiles are those of as many exact draws as fit; a few draws of every rate stay, for
+forecasts and new windows, together with the draws of the hyperparameters that they belong to.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from modelwright.bayesian.diagnostics.convergence import INTERVAL_PROBABILITY
+from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
+from modelwright.bayesian.event_rates.extensions.collapsed_rates import draw_rates, rates_in_parts
+from modelwright.bayesian.event_rates.names import ENTITY, THETA
+from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, thinning_step
+from modelwright.core.progress import ProgressCallback, ignore_progress
+
+SUMMARISED = 200_000_000
+"""Rates that are drawn at most for summaries, draws times entities; a hundred draws of each at least."""
+
+MOST_DRAWS = 1000
+"""Draws of each rate for its summary, about, where there is room for more."""
+
+FEWEST_SUMMARISED, FEWEST_KEPT = 100, 25
+
+RATE_CHAIN, RATE_DRAW = "rate_chain", "rate_draw"
+"""Dimensions of the draws that are kept; the labels of the second are those of the posterior's draws."""
+
+COLUMNS = ("mean", "sd", "lower", "upper")
+
+
+@dataclass(frozen=True, eq=False)
+class RateSummaries:
+    """Summaries of every rate, and a few draws.
+
+    Args:
+        columns: mean, sd, lower and upper of every rate, shape (n_entities,) each; the interval is that of
+            `convergence.INTERVAL_PROBABILITY`, equal-tailed.
+        draws: How many draws they rest on.
+        kept: Draws of every rate, shape (chain, kept, n_entities).
+        draw: Which of each chain's draws these are, shape (kept,).
+    """
+
+    columns: dict[str, np.ndarray]
+    draws: int
+    kept: np.ndarray
+    draw: np.ndarray
+
+
+def summarise_rates_extended(
+    densities: Mapping[int, CollapsedExtended],
+    points: np.ndarray,
+    nearest: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    progress: ProgressCallback = ignore_progress,
+) -> RateSummaries:
+    """Draw every rate, some entities after others, and keep what is said of each.
+
+    Args:
+        densities: The model and its data, by the number of the mode that its points were placed for.
+        points: Draws of the hyperparameters, shape (chain, draw, d).
+        nearest: Number of the mode that each is nearest to, shape (chain, draw).
+        generator: Source of the draws.
+        progress: Called with events of the stage "rates".
+    """
+    n_entities = next(iter(densities.values())).design.n_entities
+    chains, draws, d = points.shape
+    most = int(np.clip(SUMMARISED // n_entities, FEWEST_SUMMARISED, MOST_DRAWS))
+    step = thinning_step(chains, draws, n_entities, budget=most * n_entities)
+    used = np.arange(0, draws, step)
+    budget = max(ELEMENT_BUDGET, FEWEST_KEPT * n_entities)
+    coarser = thinning_step(chains, len(used), n_entities, budget=budget)
+    columns = {name: np.empty(n_entities) for name in COLUMNS}
+    kept = np.empty((chains, len(used[::coarser]), n_entities))
+    levels = (0.5 - 0.5 * INTERVAL_PROBABILITY, 0.5 + 0.5 * INTERVAL_PROBABILITY)
+    flat, near = points[:, used].reshape(-1, d), nearest[:, used].reshape(-1)
+    for entities, theta in _rates(densities, flat, near, generator, progress):
+        columns["mean"][entities], columns["sd"][entities] = theta.mean(0), theta.std(0, ddof=1)
+        columns["lower"][entities], columns["upper"][entities] = np.quantile(theta, levels, axis=0)
+        kept[:, :, entities] = theta.reshape(chains, len(used), -1)[:, ::coarser]
+    return RateSummaries(columns, len(flat), kept, used[::coarser])
+
+
+def _rates(
+    densities: Mapping[int, CollapsedExtended],
+    points: np.ndarray,
+    nearest: np.ndarray,
+    generator: np.random.Generator,
+    progress: ProgressCallback,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Entities with their rates, some after others, or all at once where the draws belong to several modes."""
+    if len(densities) == 1:
+        yield from rates_in_parts(next(iter(densities.values())), points, generator, progress=progress)
+        return
+    theta = np.empty((len(points), next(iter(densities.values())).design.n_entities))
+    for number, density in densities.items():
+        theta[nearest == number] = draw_rates(density, points[nearest == number], generator, progress=progress)
+    yield np.arange(theta.shape[1]), theta
+
+
+def summaries_dataset(found: RateSummaries, entities: np.ndarray) -> xr.Dataset:
+    """Summaries and kept draws as variables for a trace's `constant_data`."""
+    variables: dict[str, Any] = {f"rate_{name}": (ENTITY, values) for name, values in found.columns.items()}
+    variables[THETA] = ((RATE_CHAIN, RATE_DRAW, ENTITY), found.kept)
+    return xr.Dataset(variables, coords={ENTITY: entities, RATE_DRAW: found.draw})
+
+
+def stored_summaries(trace: Any) -> dict[str, np.ndarray] | None:
+    """mean, sd, lower and upper of every rate, as `summaries_dataset` stored them; None where draws are kept."""
+    constant = getattr(trace, "constant_data", None)
+    if constant is None or "rate_mean" not in constant:
+        return None
+    return {name: np.asarray(constant[f"rate_{name}"].values, float) for name in COLUMNS}
+
+
+def posterior_with_rates(trace: Any) -> xr.Dataset:
+    """The posterior, or, where rates were summarised, those of its draws whose rates were kept, with these."""
+    constant = getattr(trace, "constant_data", None)
+    if THETA in trace.posterior or constant is None or THETA not in constant:
+        return trace.posterior
+    rates = constant[THETA]
+    some = trace.posterior.sel(draw=rates[RATE_DRAW].to_numpy())
+    labelled = some.assign_coords({ENTITY: constant[ENTITY].to_numpy()})
+    return labelled.assign({THETA: (("chain", "draw", ENTITY), rates.to_numpy())})
