@@ -6,7 +6,8 @@
 
 speed: the smallest bulk effective sample size over the population's parameters and all rates, per second of compiling
 and sampling, against PyMC, nutpie and NumPyro as their users write the model (`plain_samplers`), each in a process of
-its own. Above 500 entities the others are given fewer draws.
+its own. Above 500 entities the others are given fewer draws. Beside the seconds by the clock stand those of processors,
+which other work on the machine hardly changes; the ratio has to be large enough by both.
 
 agreement: on every data set of the folder's events that the model fits, the collapsed engine against NUTS over all
 rates, mean by mean in units of their combined Monte Carlo standard error, with the proposals' k-hat.
@@ -73,15 +74,18 @@ def speed(size: int, options: argparse.Namespace) -> bool:
     data = simulate_event_rates(size, 20, mu=5.0, alpha=1.0, phi=2.0, seed=1)[0]
     config = ModelConfig(n_samples=1000, n_chains=4, random_seed=1)
     print(f"\n{size:,} entities x 20 windows, 4 chains; effective sample size: bulk, the smallest over all unknowns")
-    print(f"  {'sampler':12s}{'draws':>14s}{'seconds':>10s}{'population':>12s}{'rates':>8s}{'ESS/s':>10s}{'ratio':>9s}")
-    began = time.perf_counter()
+    print(
+        f"  {'sampler':12s}{'draws':>14s}{'seconds':>10s}{'processor':>11s}{'population':>12s}{'rates':>8s}"
+        f"{'ESS/s':>10s}{'ratio':>9s}{'by processor':>14s}"
+    )
+    began, processor = time.perf_counter(), time.process_time()
     trace = fit_event_rates(data, config, engine="collapsed", rates="draws", predictive_draws=4, prior_draws=1)
-    with_predictions = time.perf_counter() - began
+    with_predictions, processor = time.perf_counter() - began, time.process_time() - processor
     seconds = trace.posterior.attrs["sampling_seconds"]
     ess = {name: float(values.min()) for name, values in az.ess(trace.posterior, method="bulk").items()}
-    mine = report("collapsed", "0 + 1000", seconds, ess, None)
+    mine = report("collapsed", "0 + 1000", (seconds, processor), ess, None)
     print(f"  ({with_predictions:.1f} s with draws from the prior and of windows; {trace.posterior.attrs['reason']})")
-    best = 0.0
+    best = np.zeros(2)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "counts.npz"
         np.savez(file, entity=np.asarray(data.entity_idx), count=np.asarray(data.count))
@@ -95,19 +99,31 @@ def speed(size: int, options: argparse.Namespace) -> bool:
                 print(f"  {peer:12s} failed: {done.stderr.strip().splitlines()[-1]}")
                 continue
             found = json.loads(done.stdout.strip().splitlines()[-1])
-            best = max(best, report(peer, f"{tune} + {draws}", found["seconds"], found["ess"], mine))
+            took = found["seconds"], found["processor"]
+            best = np.maximum(best, report(peer, f"{tune} + {draws}", took, found["ess"], mine))
     wanted = AT_LEAST.get(size, 1.0)
-    if best:
-        print(f"  {mine / best:.0f} times the best of the others (at least {wanted:g} wanted)")
-    return not best or mine / best >= wanted
+    if best.all():
+        by_clock, by_processor = mine / best
+        print(
+            f"  {by_clock:.0f} times the best of the others, {by_processor:.0f} times by processor seconds "
+            f"(at least {wanted:g} wanted)"
+        )
+    return bool((mine >= wanted * best).all())
 
 
-def report(name: str, draws: str, seconds: float, ess: dict[str, float], mine: float | None) -> float:
-    """Print one sampler's line; its effective draws per second."""
+def report(
+    name: str, draws: str, took: tuple[float, float], ess: dict[str, float], mine: np.ndarray | None
+) -> np.ndarray:
+    """Print one sampler's line; its effective draws per second of the clock and of processors."""
     population, rates = min(ess[part] for part in POPULATION if part in ess), ess["theta"]
-    pace = min(population, rates) / seconds
-    ratio = "" if mine is None else f"{mine / pace:.0f}"
-    print(f"  {name:12s}{draws:>14s}{seconds:10.1f}{population:12.0f}{rates:8.0f}{pace:10.2f}{ratio:>9s}", flush=True)
+    pace = min(population, rates) / np.array(took)
+    ratios = ("", "") if mine is None else (f"{ratio:.0f}" for ratio in mine / pace)
+    by_clock, by_processor = ratios
+    print(
+        f"  {name:12s}{draws:>14s}{took[0]:10.1f}{took[1]:11.1f}{population:12.0f}{rates:8.0f}{pace[0]:10.2f}"
+        f"{by_clock:>9s}{by_processor:>14s}",
+        flush=True,
+    )
     return pace
 
 
