@@ -7,7 +7,8 @@
 speed: the smallest bulk effective sample size over the population's parameters and all rates, per second of compiling
 and sampling, against PyMC, nutpie and NumPyro as their users write the model (`plain_samplers`), each in a process of
 its own. Above 500 entities the others are given fewer draws. Beside the seconds by the clock stand those of processors,
-which other work on the machine hardly changes; the ratio has to be large enough by both.
+which other work on the machine hardly changes; the ratio has to be large enough by both. A peer that --peer-seconds
+stops counts as if every draw it was asked for had come out in that time, as good as draws can be.
 
 agreement: on every data set of the folder's events that the model fits, the collapsed engine against NUTS over all
 rates, mean by mean in units of their combined Monte Carlo standard error, with the proposals' k-hat.
@@ -21,6 +22,7 @@ Exit status: 0 when every ratio and every comparison is as it should be, 1 other
 import argparse
 import json
 import math
+import resource
 import subprocess
 import sys
 import tempfile
@@ -54,6 +56,7 @@ def main() -> int:
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--peer-draws", type=int, default=1000, help="draws and warm-up per chain at 500 entities")
     parser.add_argument("--peer-draws-large", type=int, default=100, help="the same above 500 entities")
+    parser.add_argument("--peer-seconds", type=float, help="stop a peer after so long; its pace is then bounded")
     parser.add_argument("--draws", type=int, default=1000, help="draws per chain of the comparison with NUTS")
     parser.add_argument("--sets", nargs="+", help="only data sets whose names contain one of these words")
     options = parser.parse_args()
@@ -94,7 +97,22 @@ def speed(size: int, options: argparse.Namespace) -> bool:
         for peer in options.peers:
             script = Path(__file__).with_name("plain_samplers.py")
             command = [sys.executable, str(script), str(file), peer, "--draws", str(draws), "--tune", str(tune)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=False, timeout=options.peer_seconds
+                )
+            except subprocess.TimeoutExpired:
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                bound = most_effective(4 * draws) / np.array([options.peer_seconds, took])
+                best = np.maximum(best, bound)
+                print(
+                    f"  {peer:12s}{f'{tune} + {draws}':>14s} not finished in {options.peer_seconds:.0f} s "
+                    f"({took:.0f} s of processors): at most {bound[0]:.2f} effective draws per second",
+                    flush=True,
+                )
+                continue
             if done.returncode != 0:
                 print(f"  {peer:12s} failed: {done.stderr.strip().splitlines()[-1]}")
                 continue
@@ -109,6 +127,11 @@ def speed(size: int, options: argparse.Namespace) -> bool:
             f"(at least {wanted:g} wanted)"
         )
     return bool((mine >= wanted * best).all())
+
+
+def most_effective(draws: int) -> float:
+    """The largest effective sample size that any number of draws is credited with (ArviZ's own limit)."""
+    return draws * math.log10(draws)
 
 
 def report(
