@@ -50,7 +50,7 @@ MOST_RATE_DRAWS = 1000
 
 
 def default_draws(n_obs: int) -> int:
-    """Fewer draws for more windows that take a quadrature each: the more there are, the less one moves the population.
+    """Fewer draws for more windows of several exposures: the more there are, the less one moves the population.
 
     Example:
         >>> default_draws(6_000), default_draws(40_000), default_draws(10**6)
@@ -81,7 +81,8 @@ def score_training_windows(
             checked again.
         interval: Probability of the equal-tailed predictive interval.
         draws: Draws of the hyperparameters to average over, taken evenly from the trace; at least 25. By default 400,
-            or `default_draws` of the windows that cannot be predicted from a table (entities with several exposures).
+            or `default_draws` of the windows that a table over one exposure cannot predict: those of entities with
+            several exposures, or with counts too large for a table.
         progress: Told how many windows are done, those that are alike together.
 
     Returns:

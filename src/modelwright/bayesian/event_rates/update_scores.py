@@ -63,9 +63,9 @@ def score_windows_within(
     mine = AlikeEntities(alike.profiles, alike.profile[position], alike.row[position])
     found = cases_left_out(population, mine, windows)
     chosen = np.flatnonzero(found.case < 0)
-    by_quadrature = _windows_by_quadrature(statistics, position[windows.entity_idx[chosen]])
-    if draws is None and by_quadrature:
-        population = population_draws(trace, default_draws(by_quadrature))
+    of_several = _windows_of_several_exposures(statistics, position[windows.entity_idx[chosen]])
+    if draws is None and of_several:
+        population = population_draws(trace, default_draws(of_several))
     n_cases, n_covered = len(found.cases.count), windows.n_obs - len(chosen)
     scored = WindowsDone(progress, windows.n_obs)
     columns = ScoreColumns(windows.n_obs, k_hat=True)
@@ -89,12 +89,14 @@ def score_windows_within(
     return table
 
 
-def _windows_by_quadrature(statistics: SufficientStatistics, entity: np.ndarray) -> int:
-    """How many of all windows, old ones included, take a quadrature each: as many draws are then averaged over.
+def _windows_of_several_exposures(statistics: SufficientStatistics, entity: np.ndarray) -> int:
+    """How many of all windows, old ones included, belong to entities that tables over one exposure do not predict.
+
+    The number of draws that are averaged over goes by it, as in a training.
 
     Args:
         statistics: Of all windows.
-        entity: Entities of the windows to be scored of which that is known, shape (n,).
+        entity: Entities of the windows to be scored for which such a table was refused, shape (n,).
     """
     several = np.bincount(statistics.entity, minlength=statistics.n_entities) > 1
     several[entity] = True
