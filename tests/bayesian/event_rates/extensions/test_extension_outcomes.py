@@ -61,6 +61,17 @@ def test_a_summary_says_of_the_rates_what_their_draws_say(monkeypatch: pytest.Mo
     assert np.array_equal(one, other)  # they need no draw of a rate
 
 
+@pytest.mark.parametrize("chains", [1, 3, 4, 7])
+@pytest.mark.parametrize("draws", [7, 60, 1000, 1999])
+def test_however_little_fits_the_promised_draws_are_left(chains: int, draws: int) -> None:
+    for fewest in (rate_summaries.FEWEST_KEPT, rate_summaries.FEWEST_SUMMARISED):
+        step = rate_summaries.even_step(chains, draws, 10**6, budget=20_000_000, fewest=fewest)
+        left = chains * len(range(0, draws, step))
+        assert min(fewest, chains * draws) <= left
+        # what fits, or less than twice the fewest, their number being the next that all chains can have
+        assert left <= max(20, 2 * (fewest + chains)) or step == 1
+
+
 def test_samplers_keep_every_draw_and_say_so() -> None:
     data = some_data(n_entities=4)
     with pytest.raises(ConfigurationError) as caught:
