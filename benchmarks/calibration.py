@@ -290,8 +290,7 @@ likelihood of the data is ranked, which sees errors that no single parameter sho
 https://arxiv.org/abs/2211.02383). Data sets without any event are part of it: leaving out what looks hopeless would
 bias the ranks.
 
-This page is written by `python benchmarks/calibration.py --write-docs`, and
-`python benchmarks/extension_calibration.py --write-docs` adds sections on extensions.
+This page is written by `python benchmarks/calibration.py --write-docs`.
 
 {outcome}
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from modelwright.core.errors import ClosedRunError, ConfigurationError, DataError, NotFoundError
-from modelwright.core.sections import Picture, Section, TrainingOutcome
+from modelwright.core.sections import Picture, Section, TrainingOutcome, WrittenLater
 from modelwright.core.verdict import Verdict
 from modelwright.runs.manifest import Manifest, RunStatus
 from modelwright.runs.store import RunStore
@@ -121,6 +121,21 @@ def test_what_cannot_be_stored_is_refused_by_name_and_keeps_what_was_written(sto
     opening = store.start("m", **EMPTY)
     with pytest.raises(ConfigurationError, match="two different pictures have one name; got 'p'"), opening as run:
         run.write_outcome(bad)
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_cost_the_trace(store, outcome) -> None:
+    events = []
+
+    def draw_sections() -> tuple[Section, ...]:
+        raise ValueError("nothing to draw")
+
+    bad = TrainingOutcome(outcome.trace, outcome.verdict, sections=WrittenLater(draw_sections), tables=outcome.tables)
+    opening = store.start("m", **EMPTY, progress=events.append)
+    with pytest.raises(ValueError, match="nothing to draw"), opening as run:
+        run.write_outcome(bad)
+    record = store.get(run.id)
+    assert (record.status, record.has_trace, record.verify()) == (RunStatus.FAILED, True, [])
+    assert [event.done for event in events if event.stage == "write"] == [0, 1]
 
 
 def test_a_missing_table_names_the_nearest(store, outcome) -> None:

@@ -82,19 +82,20 @@ class ActiveRun:
         metrics = plain(dict(outcome.metrics), field="metrics")
         with ThreadPoolExecutor(1) as packer:
             # Neither HDF5 nor Parquet packs with more than one core: the tables are packed in memory, beside the trace
-            # and the pictures, which may be drawn only now.
+            # and the pictures, which may be drawn only now, and after the trace: a picture that fails must not cost it.
             packed = {name: packer.submit(_parquet, name, frame) for name, frame in outcome.tables.items()}
             try:
-                pictures = _pictures(outcome)
-                self._written(0)
+                self._tell_parts_written(0)
                 if outcome.trace is not None:
                     self.write_trace(outcome.trace)
-                self._written(1)
+                self._tell_parts_written(1)
+                pictures = _pictures(outcome)
+                self._tell_parts_written(2)
                 for name in outcome.tables:
                     self._keep_table(name, packed.pop(name).result())
             finally:
-                packer.shutdown(wait=False, cancel_futures=True)
-        self._written(2)
+                packer.shutdown(cancel_futures=True)
+        self._tell_parts_written(3)
         for name, document in outcome.documents.items():
             self.write_document(name, document)
         for picture in pictures.values():
@@ -105,7 +106,7 @@ class ActiveRun:
         contents = {name: picture.content for name, picture in pictures.items()}
         page = report.render_document(document, contents)
         self._keep(self.paths.report_name("html"), lambda path: write_text(path, page))
-        self._written(3)
+        self._tell_parts_written(4)
 
     def write_trace(self, trace: Any) -> Path:
         """Write the posterior (see `TrainingOutcome.trace`) as NetCDF."""
@@ -138,9 +139,9 @@ class ActiveRun:
         write_manifest(self.paths.manifest, self._manifest)
         _make_read_only(self.paths.manifest)
 
-    def _written(self, parts: int) -> None:
-        # Not a stage of the manifest, which is written in the course of it.
-        self._listener(ProgressEvent("write", parts, 3, "parts"))
+    def _tell_parts_written(self, parts: int) -> None:
+        # Trace, pictures, tables, and the rest. Not a stage of the manifest, which is written in the course of it.
+        self._listener(ProgressEvent("write", parts, 4, "parts"))
 
     def _keep_table(self, name: str, content: bytes) -> Path:
         return self._keep(self.paths.table_name(name), lambda path: write_bytes(path, content))

@@ -14,8 +14,9 @@ _LOOKED_AT = ("posterior", "log_likelihood", "observed_data", "constant_data")
 def compare_runs(records: Sequence[RunRecord]) -> "ComparisonResult":
     """Rank runs by expected log predictive density; one run gets its own figure.
 
-    Where a run holds log likelihoods of a part of the windows only and every run keeps leave-one-out scores of all,
-    these are what is ranked on; otherwise that part, and the result says so.
+    Where a run holds log likelihoods of a part of the windows only and every run keeps leave-one-out scores (of all
+    windows, or of those that an update took in), these are what is ranked on; otherwise that part, and the result says
+    so.
 
     What must be the same is what the densities are of: counts, windows, exposures. Known attacks are not part of it, so
     a run with labels compares with one without.
@@ -29,7 +30,7 @@ def compare_runs(records: Sequence[RunRecord]) -> "ComparisonResult":
     from modelwright.bayesian.diagnostics.comparison import compare_scores, compare_traces
     from modelwright.bayesian.diagnostics.left_out_scores import TABLE, is_sampled
 
-    traces = {record.run_id: record.trace(_LOOKED_AT) for record in records}
+    traces = {record.run_id: record.trace_groups(_LOOKED_AT) for record in records}
     if any(is_sampled(trace) for trace in traces.values()) and all(TABLE in record.tables for record in records):
         return compare_scores(traces, {record.run_id: record.table(TABLE) for record in records})
     return compare_traces(traces)

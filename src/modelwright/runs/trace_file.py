@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from modelwright.bayesian.inference.trace_groups import TraceGroups
 
 COMPRESSION_LEVEL = 1
-"""zlib's level: on shuffled draws and counts the higher ones took up to twice the seconds for one percent of size."""
+"""zlib's level: on shuffled draws and counts the higher ones took roughly twice the seconds for one percent of size."""
 
 WORTH_COMPRESSING = 0.7
-"""Share of its size down to which a variable has to shrink to be stored compressed. Whole numbers and labels shrink to
-a sixth and less; draws of real numbers, whose digits are random, to 0.83 at best, and packing and unpacking these took
-most of the time of writing and reading a trace.
+"""Share of its size down to which a variable has to shrink to be stored compressed. In rough figures counts and
+positions shrink to a sixth and less; draws of real numbers, whose digits are random, to 0.83 at best, and packing and
+unpacking these took most of the time of writing and reading a trace. Names of entities are text, which HDF5 does not
+compress.
 """
 
 _SAMPLE = 2**14

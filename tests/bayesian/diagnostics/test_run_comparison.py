@@ -223,8 +223,7 @@ def test_a_sample_of_the_windows_is_said_and_compares_with_all_of_them():
     result = compare_traces({"sampled": part, "complete": all_of_it})
     said = "Ranked on 120 of 150 windows, those of entities drawn at random (the same for every run)"
     assert result.basis.startswith(said)
-    assert result.warnings[0] == result.basis
-    assert said in result.as_table().caption
+    assert result.as_table().caption.count(said) == 1
     assert result.as_document()["basis"] == result.basis
     rows = {row.name: row for row in result.rows}
     assert [row.n_obs for row in result.rows] == [120, 120]
@@ -255,7 +254,8 @@ def test_scores_of_all_windows_are_ranked_on_where_trainings_keep_them():
     assert result.rows[0].elpd_loo == pytest.approx(exact.sum(), rel=1e-12)  # exact: the same sum
     assert result.rows[1].dse == pytest.approx(np.sqrt(150 * (exact - worse).var()), rel=1e-10)
     assert result.rows[0].p_loo is None
-    assert "Ranked on all 150 windows by the leave-one-out scores" in result.as_table().caption
+    said = "Ranked on the 150 windows that the trainings scored, by their leave-one-out scores"
+    assert result.as_table().caption.count(said) == 1
     json_text(result.as_document())
 
 

@@ -2,6 +2,7 @@
 
 import arviz as az
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -17,7 +18,9 @@ from modelwright.bayesian.event_rates.rate_quadrature import log_peak_and_integr
 from modelwright.bayesian.event_rates.rate_summaries import summarise_rates
 from modelwright.bayesian.event_rates.shared_grids import SumsTable, table_integrals
 from modelwright.bayesian.event_rates.statistics import AlikeEntities, alike_entities, statistics_of
+from modelwright.bayesian.event_rates.update_scores import score_windows_within
 from modelwright.bayesian.event_rates.window_cases import AlikeWindows, alike_windows
+from modelwright.core.progress import ProgressEvent
 from modelwright.data.events import EventCounts
 
 EXPOSURE = np.array([1.0, 0.4, 0.7])
@@ -150,3 +153,26 @@ def test_scores_equal_those_by_quadrature_for_every_entity(mean: float, monkeypa
     for name in ("lower", "upper"):
         np.testing.assert_array_equal(shared[name], alone[name])
     np.testing.assert_allclose(shared["k_hat"], alone["k_hat"], atol=1e-5)  # of the largest ratios' shape
+
+
+PAYS = {
+    "by tables": lambda family: True,
+    "by quadrature": lambda family: False,
+    "by both": lambda family: family.exposure[0] == 1.0,  # the windows between the edges, and no others
+}
+
+
+@pytest.mark.parametrize("pays", PAYS.values(), ids=PAYS)
+@pytest.mark.parametrize("score", [score_training_windows, score_windows_within])
+def test_progress_rises_to_all_windows_and_ends_once(score, pays, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, whole = log_like(20, 0.3), log_like(5, 0.3).to_frame()
+    whole["entity"], whole["exposure"] = whole["entity"] + " of whole days", 1.0
+    data = EventCounts.from_frame(pd.concat([log.to_frame(), whole]))
+    monkeypatch.setattr(edge_cases, "_pays", pays)
+    events: list[ProgressEvent] = []
+    score(trace_of(data, 0.3), data, progress=events.append)
+    done = [event.done for event in events]
+    assert {(event.stage, event.total) for event in events} == {("score", data.n_obs)}
+    assert done == sorted(set(done))
+    assert whole.shape[0] in done[:-1]  # those of one exposure, before the others begin
+    assert done[-1] == data.n_obs

@@ -149,7 +149,7 @@ def compare_traces(traces: Mapping[str, Any], *, variable: str | None = None) ->
     found = _ranked(estimates)
     if sampled is None:
         return found
-    return replace(found, basis=sampled, warnings=(sampled, *found.warnings))
+    return replace(found, basis=sampled)
 
 
 def compare_scores(traces: Mapping[str, Any], scores: Mapping[str, Any]) -> ComparisonResult:
@@ -167,8 +167,8 @@ def compare_scores(traces: Mapping[str, Any], scores: Mapping[str, Any]) -> Comp
     refuse_other_windows(scores)
     found = _ranked({name: estimate_from_scores(table) for name, table in scores.items()})
     basis = (
-        f"Ranked on all {found.rows[0].n_obs:,} windows by the leave-one-out scores of the trainings, since log "
-        "likelihoods are stored draw by draw for a part of the windows only."
+        f"Ranked on the {found.rows[0].n_obs:,} windows that the trainings scored, by their leave-one-out scores, "
+        "since log likelihoods are stored draw by draw for a part of the windows only."
     )
     return replace(found, basis=basis)
 

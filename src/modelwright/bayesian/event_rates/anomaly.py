@@ -21,6 +21,7 @@ from modelwright.bayesian.event_rates.quadrature_scores import score_left_out
 from modelwright.bayesian.event_rates.score_table import COLUMNS, ScoreColumns, check_same_data
 from modelwright.bayesian.event_rates.statistics import SufficientStatistics, alike_entities, statistics_of
 from modelwright.bayesian.event_rates.window_cases import alike_windows, cases_left_out
+from modelwright.bayesian.event_rates.windows_done import WindowsDone
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.names import suggestion
 from modelwright.core.probability import check_probability
@@ -49,7 +50,7 @@ MOST_RATE_DRAWS = 1000
 
 
 def default_draws(n_obs: int) -> int:
-    """Fewer draws for more windows that take a quadrature each: the more there are, the less one moves the population.
+    """Fewer draws for more windows of several exposures: the more there are, the less one moves the population.
 
     Example:
         >>> default_draws(6_000), default_draws(40_000), default_draws(10**6)
@@ -80,8 +81,9 @@ def score_training_windows(
             checked again.
         interval: Probability of the equal-tailed predictive interval.
         draws: Draws of the hyperparameters to average over, taken evenly from the trace; at least 25. By default 400,
-            or `default_draws` of the windows that cannot be predicted from a table (entities with several exposures).
-        progress: Told how many entities are done.
+            or `default_draws` of the windows that a table over one exposure cannot predict: those of entities with
+            several exposures, or with counts too large for a table.
+        progress: Told how many windows are done, those that are alike together.
 
     Returns:
         One row per observation, in the order of `data`: entity, window_start (when there are times), window, count,
@@ -109,23 +111,28 @@ def score_training_windows(
     rest = np.flatnonzero(found.case < 0)
     if draws is None and len(rest):
         population = population_draws(trace, default_draws(len(rest)))
-    n_cases = len(found.cases.count)
-
-    def report(done: int) -> None:
-        progress(ProgressEvent("score", done, total, "distinct windows"))
-
+    n_cases, n_covered = len(found.cases.count), data.n_obs - len(rest)
+    windows = WindowsDone(progress, data.n_obs)
     columns = ScoreColumns(data.n_obs, k_hat=True)
-    total = n_cases + len(rest)
-    tabulated = score_cases(population, found.cases, probability, leave_one_out=True, done=report)
+    tabulated = score_cases(
+        population,
+        found.cases,
+        probability,
+        leave_one_out=True,
+        done=lambda cases: windows.upto(n_covered * cases // n_cases),
+    )
     parts = (tabulated.prediction, tabulated.score, tabulated.k_hat)
     if len(rest) == 0:
         columns.fill_all(found.case, *parts)
     else:
         covered = np.flatnonzero(found.case >= 0)
         columns.fill(covered, found.case[covered], *parts)
-        rest = score_windows_of_several(population, alike, data, rest, probability, columns, report)
+        rest = score_windows_of_several(
+            population, alike, data, rest, probability, columns, lambda done: windows.upto(n_covered + done)
+        )
+        n_before = data.n_obs - len(rest)
         groups = alike_windows(data, alike, rest)
-        score_left_out(population, groups, probability, columns, lambda done: report(n_cases + done))
+        score_left_out(population, groups, probability, columns, lambda done: windows.upto(n_before + done))
     table = columns.table(data, np.ones(1, dtype=bool), probability)
     table.attrs["draws"] = len(population)
     return table

@@ -27,7 +27,9 @@ _LONGEST_SPAN = 30_000
 """Sums in one table at most."""
 
 _INTEGRAL, _COUNT, _WINDOW = 0.04, 0.015, 1.5
-"""Microseconds an integral of a table takes, and a count of a prediction, per draw; and a window's own quadrature."""
+"""Microseconds an integral of a table takes, and a count of a prediction, per draw; and a window's own quadrature.
+
+Rough, and only their ratios matter: what pays is decided by them, never what comes out."""
 
 
 @dataclass(frozen=True, eq=False)

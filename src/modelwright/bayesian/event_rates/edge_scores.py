@@ -58,7 +58,7 @@ def score_windows_of_several(
         chosen: Those to score, ascending.
         probability: Of the equal-tailed interval.
         columns: Where the scores go.
-        done: Told how many distinct windows are done.
+        done: Told how many windows are scored.
 
     Returns:
         Positions of the windows that have not been scored, ascending.
@@ -68,8 +68,10 @@ def score_windows_of_several(
         return chosen
     pairs, lengths = distinct
     families = edge_families(population, alike, pairs, lengths)
-    found, solved = score_edges(population, families, len(pairs.first), probability, done=done)
-    place = pairs.spread(np.where(solved, np.arange(len(solved)), -1).astype(np.int32))[chosen]
+    place = pairs.spread(np.arange(len(pairs.first), dtype=np.int32))[chosen]
+    times = np.bincount(place, minlength=len(pairs.first))
+    found, solved = score_edges(population, families, times, probability, done=done)
+    place = np.where(solved[place], place, -1)
     there = np.flatnonzero(place >= 0)
     columns.fill(chosen[there], place[there], found.prediction, found.score, found.k_hat)
     return np.asarray(chosen[place < 0])
@@ -78,7 +80,7 @@ def score_windows_of_several(
 def score_edges(
     population: Population,
     families: Iterator[EdgeFamily],
-    n_windows: int,
+    times: np.ndarray,
     probability: float,
     *,
     done: Callable[[int], None] = lambda windows: None,
@@ -89,22 +91,23 @@ def score_edges(
     Args:
         population: Draws of the hyperparameters.
         families: From `edge_cases.edge_families`.
-        n_windows: How many distinct windows there are in all.
+        times: How many windows each distinct one stands for, shape (n_windows,).
         probability: Of the equal-tailed interval.
-        done: Told how many distinct windows are done.
+        done: Told how many windows are scored.
         cores: Threads; None takes what the machine offers.
 
     Returns:
         What was found, by distinct window, and for which windows something was, (n_windows,).
     """
+    n_windows = len(times)
     columns = {name: np.zeros(n_windows) for name in (*Prediction.__dataclass_fields__, "score", "k_hat")}
     solved = np.zeros(n_windows, dtype=bool)
     scorer = _Scorer(population, probability, columns, solved)
     finished = 0
     with ThreadPoolExecutor(cores or available_cores()) as pool:
         jobs = (chunk for family in families for chunk in _chunks(family, len(population)))
-        for count in pool.map(scorer.score, jobs):
-            finished += count
+        for scored in pool.map(scorer.score, jobs):
+            finished += int(times[scored].sum())
             done(finished)
     prediction = Prediction(*(columns[name] for name in Prediction.__dataclass_fields__))
     return ScoredCases(prediction, columns["score"], columns["k_hat"]), solved
@@ -136,9 +139,9 @@ class _Scorer:
         self._population, self._columns, self._solved = population, columns, solved
         self._levels = np.array([(1 - probability) / 2, 0.5, (1 + probability) / 2])
 
-    def score(self, family: EdgeFamily) -> int:
-        """Score the windows of a chunk; returns how many there are."""
-        count = len(family.count)
+    def score(self, family: EdgeFamily) -> np.ndarray:
+        """Score the windows of a chunk; returns those that were, the others being left to quadrature."""
+        members = family.members
         missing = self._attempt(family)
         while len(missing):
             family = family.part(missing)
@@ -150,7 +153,7 @@ class _Scorer:
                 here = np.flatnonzero(family.beside == combination)
                 found.append(here[self._attempt(family.part(here))])
             missing = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
-        return count
+        return members[self._solved[members]]
 
     def _attempt(self, family: EdgeFamily) -> np.ndarray:
         """Score what tables as long as `needed` can; returns the positions of the others."""

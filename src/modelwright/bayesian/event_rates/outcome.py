@@ -64,14 +64,14 @@ def event_rates_outcome(
     scores = score_training_windows(trace, data, statistics=statistics, progress=progress)
     statistics = statistics or statistics_in(trace) or statistics_of(data)
     rates = rates_table(trace, statistics, assessment)
-    progress(ProgressEvent("report", 0, 2, "parts"))
+    progress(ProgressEvent("report", 0, 1, "parts"))
     check = predictive_check(trace)
     k_hat = k_hat_finding(scores)
     evaluation = evaluate_ranking(ranking_score(scores), data.label, data.kind)
-    progress(ProgressEvent("report", 1, 2, "parts"))
+    progress(ProgressEvent("report", 1, 1, "parts"))
 
-    def written() -> tuple[Section, ...]:
-        found = (
+    def draw_sections() -> tuple[Section, ...]:
+        return (
             sections.data_section(data),
             sections.anomalies_section(scores, evaluation, k_hat),
             sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
@@ -82,14 +82,12 @@ def event_rates_outcome(
             sections.engine_section(trace),
             sections.reading_section(config),
         )
-        progress(ProgressEvent("report", 2, 2, "parts"))
-        return found
 
     return TrainingOutcome(
         trace=trace,
         verdict=Verdict.of([*assessment.verdict.findings, *check.findings, k_hat]),
         metrics=_metrics(trace, data, config, assessment, scores, evaluation),
-        sections=WrittenLater(written),  # drawn while the tables are packed
+        sections=WrittenLater(draw_sections),  # drawn while the tables are packed
         tables={"scores": scores, "rates": rates},
         documents={
             "data": data.describe(),

@@ -32,7 +32,7 @@ def score_left_out(
         groups: The entities, gathered by their windows.
         probability: Of the equal-tailed interval.
         columns: Where the scores go.
-        report: Told how many distinct windows are done.
+        report: Told how many windows are done.
         cores: Threads; None takes what the machine offers.
     """
 
@@ -43,7 +43,7 @@ def score_left_out(
         else:
             for part in together:
                 _score_together(population, group, part, probability, columns)
-        return len(group.windows.count)
+        return len(group.rows)
 
     done = 0
     with ThreadPoolExecutor(cores or available_cores()) as pool:

@@ -23,7 +23,7 @@ from modelwright.bayesian.event_rates.streaming import Folded
 from modelwright.bayesian.event_rates.update_scores import score_windows_within
 from modelwright.bayesian.event_rates.windows_seen import stored
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
-from modelwright.core.sections import Cell, Section, Table, TrainingOutcome
+from modelwright.core.sections import Cell, Section, Table, TrainingOutcome, WrittenLater
 from modelwright.core.verdict import Verdict
 
 ON_ARRIVAL = "scores_on_arrival"
@@ -53,29 +53,31 @@ def update_outcome(
     arrived = score_new_windows(before, folded.arrived, progress=progress)
     scores = score_windows_within(trace, folded.windows, progress=progress)
     rates = rates_table(trace, folded.statistics, assessment)
-    progress(ProgressEvent("report", 0, 2, "parts"))
+    progress(ProgressEvent("report", 0, 1, "parts"))
     check = predictive_check(trace)
     k_hat = k_hat_finding(scores)
     evaluation = evaluate_ranking(ranking_score(scores), folded.windows.label, folded.windows.kind)
-    progress(ProgressEvent("report", 1, 2, "parts"))
-    written = (
-        new_windows_section(arrived, folded),
-        sections.data_section(folded.windows),
-        sections.anomalies_section(scores, evaluation, k_hat),
-        sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
-        sections.population_section(trace, assessment, config),
-        predictive_section(trace),
-        convergence_section(trace, assessment=assessment),
-        sections.engine_section(trace),
-        sections.reading_section(config),
-    )
-    progress(ProgressEvent("report", 2, 2, "parts"))
+    progress(ProgressEvent("report", 1, 1, "parts"))
+
+    def draw_sections() -> tuple[Section, ...]:
+        return (
+            new_windows_section(arrived, folded),
+            sections.data_section(folded.windows),
+            sections.anomalies_section(scores, evaluation, k_hat),
+            sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
+            sections.population_section(trace, assessment, config),
+            predictive_section(trace),
+            convergence_section(trace, assessment=assessment),
+            sections.engine_section(trace),
+            sections.reading_section(config),
+        )
+
     tables, documents = stored(folded.seen)
     return TrainingOutcome(
         trace=trace,
         verdict=Verdict.of([*assessment.verdict.findings, *check.findings, k_hat]),
         metrics=_metrics(trace, folded, config, assessment, arrived, scores, evaluation),
-        sections=written,
+        sections=WrittenLater(draw_sections),  # drawn while the tables are packed
         tables={"scores": scores, ON_ARRIVAL: arrived, "rates": rates, **tables},
         documents={
             "data": folded.windows.describe(),

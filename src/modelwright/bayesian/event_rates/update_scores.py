@@ -19,9 +19,10 @@ from modelwright.bayesian.event_rates.quadrature_scores import score_left_out
 from modelwright.bayesian.event_rates.score_table import ScoreColumns
 from modelwright.bayesian.event_rates.statistics import AlikeEntities, SufficientStatistics, alike_entities
 from modelwright.bayesian.event_rates.window_cases import AlikeWindows, cases_left_out
+from modelwright.bayesian.event_rates.windows_done import WindowsDone
 from modelwright.core.errors import DataError
 from modelwright.core.probability import check_probability
-from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
+from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.data.events import EventCounts
 
 
@@ -40,7 +41,7 @@ def score_windows_within(
         windows: Windows that are among them, some or all.
         interval: Probability of the equal-tailed predictive interval.
         draws: Draws of the hyperparameters to average over; by default as in `score_training_windows`.
-        progress: Told how many distinct windows are done.
+        progress: Told how many windows are done, those that are alike together.
 
     Returns:
         What `score_training_windows` returns for these windows.
@@ -62,33 +63,40 @@ def score_windows_within(
     mine = AlikeEntities(alike.profiles, alike.profile[position], alike.row[position])
     found = cases_left_out(population, mine, windows)
     chosen = np.flatnonzero(found.case < 0)
-    by_quadrature = _windows_by_quadrature(statistics, position[windows.entity_idx[chosen]])
-    if draws is None and by_quadrature:
-        population = population_draws(trace, default_draws(by_quadrature))
-    n_cases = len(found.cases.count)
-    total = n_cases + len(chosen)
-
-    def report(done: int) -> None:
-        progress(ProgressEvent("score", done, total, "distinct windows"))
-
+    of_several = _windows_of_several_exposures(statistics, position[windows.entity_idx[chosen]])
+    if draws is None and of_several:
+        population = population_draws(trace, default_draws(of_several))
+    n_cases, n_covered = len(found.cases.count), windows.n_obs - len(chosen)
+    scored = WindowsDone(progress, windows.n_obs)
     columns = ScoreColumns(windows.n_obs, k_hat=True)
-    tabulated = score_cases(population, found.cases, probability, leave_one_out=True, done=report)
+    tabulated = score_cases(
+        population,
+        found.cases,
+        probability,
+        leave_one_out=True,
+        done=lambda cases: scored.upto(n_covered * cases // n_cases),
+    )
     covered = np.flatnonzero(found.case >= 0)
     columns.fill(covered, found.case[covered], tabulated.prediction, tabulated.score, tabulated.k_hat)
-    chosen = score_windows_of_several(population, mine, windows, chosen, probability, columns, report)
+    chosen = score_windows_of_several(
+        population, mine, windows, chosen, probability, columns, lambda done: scored.upto(n_covered + done)
+    )
+    n_before = windows.n_obs - len(chosen)
     rest = _with_others(statistics, windows, position, group, chosen)
-    score_left_out(population, rest, probability, columns, lambda done: report(n_cases + done))
+    score_left_out(population, rest, probability, columns, lambda done: scored.upto(n_before + done))
     table = columns.table(windows, np.ones(windows.n_obs, dtype=bool), probability)
     table.attrs["draws"] = len(population)
     return table
 
 
-def _windows_by_quadrature(statistics: SufficientStatistics, entity: np.ndarray) -> int:
-    """How many of all windows, old ones included, take a quadrature each: as many draws are then averaged over.
+def _windows_of_several_exposures(statistics: SufficientStatistics, entity: np.ndarray) -> int:
+    """How many of all windows, old ones included, belong to entities that tables over one exposure do not predict.
+
+    The number of draws that are averaged over goes by it, as in a training.
 
     Args:
         statistics: Of all windows.
-        entity: Entities of the windows to be scored of which that is known, shape (n,).
+        entity: Entities of the windows to be scored for which such a table was refused, shape (n,).
     """
     several = np.bincount(statistics.entity, minlength=statistics.n_entities) > 1
     several[entity] = True

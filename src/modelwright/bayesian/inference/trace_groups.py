@@ -1,7 +1,8 @@
 """A trace without ArviZ: the same groups under the same names, for those who compute with them.
 
 Importing ArviZ brings all of its plots in, and takes longer than most answers that are drawn from a trace. Whoever asks
-for an `InferenceData` gets one (`to_inference_data`); a training and an answer need none.
+for an `InferenceData` gets one (`to_inference_data`); a training of the base model
+by the collapsed engine and an answer need none.
 """
 
 from collections.abc import Iterator, Mapping

@@ -20,6 +20,7 @@ from modelwright.bayesian.event_rates.extensions.settings import Extensions
 from modelwright.bayesian.event_rates.extensions.simulate import simulate_extended
 from modelwright.bayesian.event_rates.extensions.training import scores_of_training, train_extended
 from modelwright.bayesian.event_rates.fit import fit_event_rates
+from modelwright.bayesian.event_rates.prior_predictive import prior_predictive_summary
 from modelwright.core.errors import ConfigurationError
 from modelwright.data.events import EventCounts
 
@@ -59,6 +60,17 @@ def test_a_summary_says_of_the_rates_what_their_draws_say(monkeypatch: pytest.Mo
     assert other == pytest.approx(one, abs=0.1)
     one, other = (scores_of_training(trace, data, SIZE)["score"].to_numpy() for trace in (whole, summary))
     assert np.array_equal(one, other)  # they need no draw of a rate
+
+
+@pytest.mark.parametrize("chains", [1, 3, 4, 7])
+@pytest.mark.parametrize("draws", [7, 60, 1000, 1999])
+def test_however_little_fits_the_promised_draws_are_left(chains: int, draws: int) -> None:
+    for fewest in (rate_summaries.FEWEST_KEPT, rate_summaries.FEWEST_SUMMARISED):
+        step = rate_summaries.even_step(chains, draws, 10**6, budget=20_000_000, fewest=fewest)
+        left = chains * len(range(0, draws, step))
+        assert min(fewest, chains * draws) <= left
+        # what fits, or less than twice the fewest, their number being the next that all chains can have
+        assert left <= max(20, 2 * (fewest + chains)) or step == 1
 
 
 def test_samplers_keep_every_draw_and_say_so() -> None:
@@ -111,19 +123,39 @@ def test_a_training_says_what_the_extended_prior_expects() -> None:
     assert outcome.metrics["elpd_loo_integrated"] == pytest.approx(-outcome.tables["scores"]["score"].sum())
 
 
-@pytest.mark.parametrize("chosen", ["zero_inflation", "temporal", "volumes", "drift"])
+LEVELS = (0.005, 0.05, 0.5, 0.95, 0.995)
+
+WHERE_IT_SHOWS = {
+    "zero_inflation": ("share of windows without events", 0.5),
+    "temporal": ("largest count", 0.95),
+    "volumes": ("largest count", 0.95),
+    "drift": ("largest count", 0.95),
+}
+"""Extension -> a quantity and one of its quantiles that the extended prior moves, and the base prior does not."""
+
+
+def probability_off(value: float, level: float, drawn: np.ndarray) -> float:
+    """How far a value is, in probability, from being that quantile of what was drawn, which may be discrete."""
+    return float(max((drawn < value).mean() - level, level - (drawn <= value).mean(), 0.0))
+
+
+@pytest.mark.parametrize("chosen", WHERE_IT_SHOWS)
 def test_the_prior_predictive_is_drawn_from_the_whole_prior(chosen: str) -> None:
-    """Against counts that are drawn directly, all windows at once; their quantiles within errors of 1,000 data sets."""
+    """Against counts that are drawn directly, all windows at once, from which the base prior's are far away."""
     extensions = Extensions.create(chosen=chosen)
     data = some_data(extensions)
-    found = extended_prior_predictive(data, SHORT, extensions)
-    zeros = next(quantity for quantity in found.quantities if quantity.name.startswith("share"))
+    name, level = WHERE_IT_SHOWS[chosen]
     design = design_of(data, extensions)
     draws = draw_extended_prior(SHORT, extensions, design, 4000, np.random.default_rng(1))
     counts = predict_extended(draws, design, np.random.default_rng(2))
-    expected = np.quantile((counts == 0).mean(1), [0.05, 0.5, 0.95])
-    # quantiles of 1,000 shares among 40 windows, whose distribution is flat: errors of some steps of 1/40
-    assert np.array(zeros.prior[1:4]) == pytest.approx(expected, abs=0.125)
+    drawn = counts.max(1) if name == "largest count" else (counts == 0).mean(1)
+    base, extended = (
+        {quantity.name: quantity.prior[LEVELS.index(level)] for quantity in found.quantities}[name]
+        for found in (prior_predictive_summary(data, SHORT), extended_prior_predictive(data, SHORT, extensions))
+    )
+    error = np.sqrt(level * (1.0 - level) * (1.0 / 1000 + 1.0 / 4000))  # of a share of either's data sets
+    assert probability_off(base, level, drawn) > 6 * error
+    assert probability_off(extended, level, drawn) < 4 * error
 
 
 def test_a_part_of_a_design_keeps_distances_levels_and_columns() -> None:

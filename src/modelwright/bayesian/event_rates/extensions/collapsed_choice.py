@@ -1,4 +1,4 @@
-"""Which engine samples an extended model, decided by what was measured."""
+"""Which engine samples an extended model, decided by what was measured, and roughly where nothing was."""
 
 from dataclasses import replace
 
@@ -13,17 +13,13 @@ from modelwright.core.errors import MissingDependencyError
 MOST_HYPERPARAMETERS = 40
 """Independent proposals cover up to about this many (drift over 20 windows makes 23); beyond, NUTS does.
 
-`benchmarks/extension_engines.py`, 200 entities with a random walk over 20 windows, negative binomial, 4 chains of 1,000
-draws, on a machine crowded with other work: collapsed 74 s of processor time and 41 effective draws a second, NUTS 44 s
-and 43; Poisson, collapsed 121 s and 23, NUTS not measured. So the two are even at best there; where the collapsed
-engine falls behind, and how much of these seconds was the crowd's, has not been measured."""
+`benchmarks/extension_engines.py --windows 20`, 200 entities with a random walk over 20 windows, 4 chains of 1,000
+draws, on a machine crowded with other work. Negative binomial: collapsed 69 s of processor time and 45 effective draws
+a second, NUTS 45 s and 42; Poisson: collapsed 61 s and 45, NUTS 34 s and 22. So the collapsed engine takes longer, and
+a second of it is worth as much or more; where it falls behind, with more windows, has not been measured."""
 
 MOST_INFLATED_CELLS = 8.0
-"""Cells per entity up to which zero inflation is integrated faster than it is sampled.
-
-Seconds of processor time, 1,000 draws of 4 chains, collapsed against NUTS: 200 entities x 20 windows, zero inflation
-(one cell per entity) 5 against 9, drift by day of the week (seven) 6 against 10, Poisson counts with a random walk
-(twenty) 4 against 10, zero inflation with a random walk and a window's column (twenty) 30 against 26."""
+"""Cells per entity up to which zero inflation is integrated and not sampled: rough, no benchmark prints it."""
 
 
 def choose_extended_engine(

@@ -147,6 +147,8 @@ def _by_nuts(
     }
     points = center + trace.posterior[STANDARD].to_numpy() @ factor.T
     nearest = np.zeros(points.shape[:2], dtype=np.int64)  # its chains move under the first one's anchor
+    if len(modes) > 1:
+        reason += f"; {len(modes)} modes were found, and the chains start at the one of largest mass only"
     return CollapsedDraws(
         points=points,
         modes=modes,

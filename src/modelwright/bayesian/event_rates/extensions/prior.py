@@ -20,13 +20,15 @@ from modelwright.bayesian.event_rates.prior_predictive import DRAWS, PriorPredic
 from modelwright.data.events import EventCounts
 
 FEWEST_DRAWS, _DRIFTS = 100, 1_000_000
-"""Data sets that are drawn at least, and numbers of all their drifts at most: a random walk may have 4,000 levels."""
+"""Data sets drawn at least, and numbers of all their drifts at most, as a random walk may have thousands of levels.
+
+Both are rough: enough for three quantiles, and some 8 MB."""
 
 
 def extended_prior_predictive(
     data: EventCounts, config: ModelConfig, extensions: Extensions, *, design: Design | None = None
 ) -> PriorPredictive:
-    """Draw data sets from the prior of an extended model and set them beside the data; about a second at most.
+    """Draw data sets from the prior of an extended model and set them beside the data; roughly a second at most.
 
     Args:
         data: Counts per entity and window, with what the extensions need.

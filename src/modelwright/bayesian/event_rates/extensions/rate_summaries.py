@@ -13,18 +13,22 @@ import xarray as xr
 
 from modelwright.bayesian.diagnostics.convergence import INTERVAL_PROBABILITY
 from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
-from modelwright.bayesian.event_rates.extensions.collapsed_rates import draw_rates, rates_in_parts
+from modelwright.bayesian.event_rates.extensions.collapsed_rates import rates_in_parts
 from modelwright.bayesian.event_rates.names import ENTITY, THETA
 from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, thinning_step
 from modelwright.core.progress import ProgressCallback, ignore_progress
 
 SUMMARISED = 200_000_000
-"""Rates that are drawn at most for summaries, draws times entities; a hundred draws of each at least."""
+"""Rates that are drawn at most for summaries, draws times entities; a hundred draws of each at least.
+
+Where the draws belong to several modes all of these are held at once: 1.6 GB, or, of more than two million entities,
+800 bytes and more for each."""
 
 MOST_DRAWS = 1000
 """Draws of each rate for its summary, about, where there is room for more."""
 
 FEWEST_SUMMARISED, FEWEST_KEPT = 100, 25
+"""Draws of each rate for its summary, and to keep, at least, of all chains together, where there are so many."""
 
 RATE_CHAIN, RATE_DRAW = "rate_chain", "rate_draw"
 """Dimensions of the draws that are kept; the labels of the second are those of the posterior's draws."""
@@ -69,11 +73,9 @@ def summarise_rates_extended(
     """
     n_entities = next(iter(densities.values())).design.n_entities
     chains, draws, d = points.shape
-    most = int(np.clip(SUMMARISED // n_entities, FEWEST_SUMMARISED, MOST_DRAWS))
-    step = thinning_step(chains, draws, n_entities, budget=most * n_entities)
-    used = np.arange(0, draws, step)
-    budget = max(ELEMENT_BUDGET, FEWEST_KEPT * n_entities)
-    coarser = thinning_step(chains, len(used), n_entities, budget=budget)
+    budget = min(SUMMARISED, MOST_DRAWS * n_entities)
+    used = np.arange(0, draws, even_step(chains, draws, n_entities, budget=budget, fewest=FEWEST_SUMMARISED))
+    coarser = even_step(chains, len(used), n_entities, budget=ELEMENT_BUDGET, fewest=FEWEST_KEPT)
     columns = {name: np.empty(n_entities) for name in COLUMNS}
     kept = np.empty((chains, len(used[::coarser]), n_entities))
     levels = (0.5 - 0.5 * INTERVAL_PROBABILITY, 0.5 + 0.5 * INTERVAL_PROBABILITY)
@@ -83,6 +85,24 @@ def summarise_rates_extended(
         columns["lower"][entities], columns["upper"][entities] = np.quantile(theta, levels, axis=0)
         kept[:, :, entities] = theta.reshape(chains, len(used), -1)[:, ::coarser]
     return RateSummaries(columns, len(flat), kept, used[::coarser])
+
+
+def even_step(chains: int, draws: int, n_entities: int, *, budget: int, fewest: int) -> int:
+    """The smallest k so that every k-th draw of each chain fits; a smaller one where `fewest` would not be left.
+
+    Args:
+        chains: Chains.
+        draws: Draws of each.
+        n_entities: Numbers per draw.
+        budget: Numbers that fit.
+        fewest: Draws of all chains together that are left at least, if there are so many.
+
+    Example:
+        >>> even_step(4, 50, 10_000, budget=20_000_000, fewest=25), even_step(4, 50, 10**6, budget=0, fewest=25)
+        (1, 7)
+    """
+    per_chain = -(-fewest // chains)
+    return min(thinning_step(chains, draws, n_entities, budget=budget), max(1, draws // per_chain))
 
 
 def _rates(
@@ -98,7 +118,9 @@ def _rates(
         return
     theta = np.empty((len(points), next(iter(densities.values())).design.n_entities))
     for number, density in densities.items():
-        theta[nearest == number] = draw_rates(density, points[nearest == number], generator, progress=progress)
+        rows = np.flatnonzero(nearest == number)
+        for entities, some in rates_in_parts(density, points[rows], generator, progress=progress):
+            theta[np.ix_(rows, entities)] = some
     yield np.arange(theta.shape[1]), theta
 
 

@@ -39,7 +39,7 @@ from modelwright.bayesian.event_rates.prior_predictive import (
 from modelwright.bayesian.event_rates.rates_table import drawn_rates_table, table_of_rates
 from modelwright.bayesian.event_rates.statistics import statistics_of
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
-from modelwright.core.sections import Cell, TrainingOutcome
+from modelwright.core.sections import Cell, Section, TrainingOutcome, WrittenLater
 from modelwright.core.verdict import Verdict
 from modelwright.data.events import EventCounts
 
@@ -108,28 +108,30 @@ def extended_outcome(
     summaries = stored_summaries(trace)
     statistics = statistics_of(data)
     rates = drawn_rates_table(statistics, assessment) if summaries is None else table_of_rates(statistics, summaries)
-    progress(ProgressEvent("report", 0, 2, "parts"))
+    progress(ProgressEvent("report", 0, 1, "parts"))
     check = predictive_check(trace, variable="y")
     k_hat = k_hat_finding(scores)
     evaluation = evaluate_ranking(ranking_score(scores), data.label, data.kind)
-    progress(ProgressEvent("report", 1, 2, "parts"))
-    written = (
-        sections.data_section(data),
-        sections.anomalies_section(scores, evaluation, k_hat),
-        sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
-        parameters_section(trace, assessment, extensions),
-        prior_predictive_section(prior or extended_prior_predictive(data, config, extensions)),
-        predictive_section(trace, variable="y"),
-        convergence_section(trace, assessment=assessment),
-        sections.engine_section(trace),
-        reading_section(extensions),
-    )
-    progress(ProgressEvent("report", 2, 2, "parts"))
+    progress(ProgressEvent("report", 1, 1, "parts"))
+
+    def draw_sections() -> tuple[Section, ...]:
+        return (
+            sections.data_section(data),
+            sections.anomalies_section(scores, evaluation, k_hat),
+            sections.rates_section(rates, float(np.mean(trace.posterior["mu"].values))),
+            parameters_section(trace, assessment, extensions),
+            prior_predictive_section(prior or extended_prior_predictive(data, config, extensions)),
+            predictive_section(trace, variable="y"),
+            convergence_section(trace, assessment=assessment),
+            sections.engine_section(trace),
+            reading_section(extensions),
+        )
+
     return TrainingOutcome(
         trace=trace,
         verdict=Verdict.of([*assessment.verdict.findings, *check.findings, k_hat]),
         metrics=_metrics(trace, data, extensions, assessment, scores, evaluation),
-        sections=written,
+        sections=WrittenLater(draw_sections),  # drawn while the tables are packed
         tables={"scores": scores, "rates": rates},
         documents={"data": data.describe(), **({"evaluation": evaluation} if evaluation is not None else {})},
     )
