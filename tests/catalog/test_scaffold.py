@@ -269,7 +269,11 @@ def test_interrupt_ends_with_130_and_a_sentence(tmp_path):
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(timeout=120) == 130, rest
-    assert rest.strip() == "call_rates: interrupted; the run is kept as interrupted, earlier ones are untouched"
+    # the script's own sentence, or on a busy machine that of the way out which is forced after three seconds
+    assert rest.strip() in (
+        "call_rates: interrupted; the run is kept as interrupted, earlier ones are untouched",
+        "modelwright: interrupted; what had begun is kept as an interrupted run",
+    )
     assert [record.status for record in RunStore(tmp_path).list()] == [RunStatus.INTERRUPTED]
 
 

@@ -43,8 +43,9 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> di
 
 
 def test_the_catalog_says_that_the_model_is_trained(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (model,) = answer(capsys, "models")["models"]
-    assert (model["model_id"], model["is_trained"], model["has_trace"]) == ("event_rates", True, True)
+    models = {model["model_id"]: model for model in answer(capsys, "models")["models"]}
+    assert (models["event_rates"]["is_trained"], models["event_rates"]["has_trace"]) == (True, True)
+    assert not models["count_model"]["is_trained"]
 
 
 def test_training_prints_figures_headlines_the_verdict_and_the_report(

@@ -129,7 +129,8 @@ def binomial_quantile(probability: float, n: int, share: float) -> int:
         69
     """
     k = np.arange(n + 1)
-    return int(np.searchsorted(special.bdtr(k, n, share), probability))
+    # where a probability is met exactly (the median of an odd number of fair coins), rounding must not take the next k
+    return int(np.searchsorted(special.bdtr(k, n, share), probability * (1.0 - 1e-12)))
 
 
 def rank_histogram(draws: Floats, *, bins: int = RANK_BINS) -> NDArray[np.int64]:
