@@ -41,6 +41,7 @@ def test_moments_are_those_of_the_probabilities(instance):
     np.testing.assert_allclose((centred * probability).sum(0), instance.variance, rtol=1e-4)
 
 
+@pytest.mark.slow  # each compiles a sampler; the models' own tests draw from one in the default suite
 def test_draws_have_the_moments(instance):
     n = 4000
     draws = np.asarray(jax.jit(lambda key: instance.sample(key, (n,)))(jax.random.key(3)))
@@ -59,6 +60,7 @@ def test_survives_compilation_and_mapping_as_a_pytree(instance):
     np.testing.assert_allclose(through, instance.log_prob(value), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_log_odds_per_cell_and_concentrations_per_gene_in_plates():
     counts = np.array([[0, 3, 1], [2, 0, 9]])
 

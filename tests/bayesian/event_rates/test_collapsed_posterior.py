@@ -43,7 +43,11 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if "exposures" in name else ()) for name, case in CASES.items()],
+    ids=CASES.keys(),
+)
 def test_agrees_with_nuts_on_the_full_model(case: tuple) -> None:
     make, choices = case
     statistics = statistics_of(make())
@@ -62,6 +66,7 @@ def test_agrees_with_nuts_on_the_full_model(case: tuple) -> None:
     assert_same(found.values, {name: trace.posterior[name].to_numpy() for name in found.values})
 
 
+@pytest.mark.slow
 def test_nuts_on_the_collapsed_density_agrees() -> None:
     statistics = statistics_of(simulate_event_rates(12, 6, mu=5.0, alpha=1.0, phi=2.0, seed=8)[0])
     config = ModelConfig(
