@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
-from modelwright.bayesian.builders.axes import BATCHES, axis_lengths, beside, gathered, laid_out
+from modelwright.bayesian.builders.axes import BATCHES, ORDER, axis_lengths, beside, gathered, laid_out
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part
 from modelwright.bayesian.builders.model_picture import model_svg
 from modelwright.bayesian.builders.prior_sampling import sample_prior
@@ -56,6 +56,16 @@ class Model(AbstractDataModel):
     def specs(self) -> tuple[AbstractParamSpec, ...]:
         """The parameters, in the order they are sampled."""
         return tuple(part for part in self.parts if isinstance(part, AbstractParamSpec))
+
+    def own_dims(self, name: str) -> tuple[str, ...]:
+        """Axes of a part's value in their order: a parameter's are its own, batches among them.
+
+        () where a function returned axes of names that it alone knows the order of.
+        """
+        found = next((spec.dims for spec in self.specs if spec.name == name), None)
+        if found is not None:
+            return found
+        return self.dims[name] if set(self.dims[name]) <= set(ORDER) else ()
 
     @property
     def has_components(self) -> bool:
@@ -169,7 +179,7 @@ class _Values:
     def sample(self, spec: AbstractParamSpec, sizes: Mapping[str, int]) -> None:
         """Sample a parameter from its prior."""
         arguments = {
-            other: beside(self.laid[other], self.model.dims[other], spec.dims, components=self.model.has_components)
+            other: beside(self.values[other], self.model.own_dims(other), spec.dims, batch=self.batch)
             for other in spec.depends_on
         }
         self.values[spec.name] = sample_prior(spec, arguments, sizes)
@@ -194,13 +204,14 @@ class _Values:
                 self.values[name] = self._from_data(part)
             case Decoded():
                 numpyro.deterministic(name, self.values[name])
-        if BATCHES in dims_of(part) and self.batch is None:
+        own = self.model.own_dims(name)
+        if BATCHES in own and self.batch is None:
             raise ConfigurationError(
                 "has a value per batch, and the batches of the cells are not known",
                 field=name,
                 todo="give counts with batches: observe(counts, batch=...)",
             )
-        self.laid[name] = laid_out(self.values[name], dims_of(part) or dims, components=components, batch=self.batch)
+        self.laid[name] = laid_out(self.values[name], own, components=components, batch=self.batch)
 
     def _from_data(self, part: FromData) -> Any:
         if self.data is None:
@@ -220,8 +231,3 @@ def as_observed(counts: Any) -> ObservedCounts:
     if array.ndim != 2:
         raise ConfigurationError("not a table", field=COUNTS, expected="shape (n_cells, n_genes)", got=array.shape)
     return ObservedCounts(dense=array, n_cells=array.shape[0], n_genes=array.shape[1])
-
-
-def dims_of(part: Part) -> tuple[str, ...]:
-    """Axes that a part says it has, () where it says none."""
-    return part.dims or ()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, final, get_args
 
-from modelwright.bayesian.builders.axes import joined
+from modelwright.bayesian.builders.axes import BATCHES, joined
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part, check_levels, ordered
 from modelwright.bayesian.builders.model import COUNTS, PLATE, Entries, Model
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
@@ -66,7 +66,8 @@ class ModelBuilder:
             function: Takes the values of `depends_on` in order. They are laid out to broadcast, cells first, genes
                 last: a number per cell is (n_cells, 1) beside genes.
             depends_on: Names of parameters or other derived quantities, added before or after.
-            dims: Axes of the result; all of those it depends on when left out.
+            dims: Axes of the result; all of those it depends on when left out. Values of batches have been looked up
+                by then and are values of cells.
         """
         if isinstance(depends_on, str) or not all(isinstance(other, str) for other in depends_on):
             raise ConfigurationError(
@@ -74,7 +75,16 @@ class ModelBuilder:
             )
         if not callable(function):
             raise ConfigurationError("not a function", field=f"{name}.function", got=function)
-        return self._add(Derived(name, function, tuple(depends_on), None if dims is None else tuple(dims)))
+        axes = None if dims is None else tuple(dims)
+        if axes is not None and BATCHES in axes:
+            raise ConfigurationError(
+                "the values it is computed from have been looked up by each cell's batch",
+                field=f"{name}.dims",
+                expected=f"{CELLS!r} in the place of {BATCHES!r}",
+                got=axes,
+                todo="leave dims out",
+            )
+        return self._add(Derived(name, function, tuple(depends_on), axes))
 
     def add_statistic(self, name: str, statistic: Any) -> Self:
         """Add a number that is read off each cell's counts, such as its total, for derived quantities to use.
@@ -168,6 +178,13 @@ class ModelBuilder:
 def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for part in parts:
+        if {CELLS, BATCHES} <= set(part.dims or ()):
+            raise ConfigurationError(
+                "every cell has one batch, and so no value for each of them",
+                field=part.name,
+                expected=f"{CELLS!r} or {BATCHES!r}",
+                got=part.dims,
+            )
         if isinstance(part, Derived) and part.dims is None:
             found[part.name] = joined(found[other] for other in part.depends_on)
         else:
