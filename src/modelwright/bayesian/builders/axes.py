@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.observed import ObservedCounts
@@ -68,6 +69,25 @@ def axis_lengths(
             todo=f"pass dims={{{missing[0]!r}: ...}}",
         )
     return found
+
+
+def check_batch_size(batch_size: Any, n_cells: int) -> None:
+    """Refuse a mini-batch that the cells cannot fill.
+
+    Args:
+        batch_size: Cells in a mini-batch; None for all.
+        n_cells: Cells.
+    """
+    if batch_size is None:
+        return
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or not 1 <= batch_size <= n_cells:
+        raise ConfigurationError(
+            "not a size of mini-batches of these cells",
+            field="batch_size",
+            expected=f"a whole number from 1 to {n_cells}",
+            got=batch_size,
+            todo="leave batch_size out to look at all cells in every step",
+        )
 
 
 def laid_out(value: Any, dims: tuple[str, ...], *, components: bool, batch: Any = None) -> Any:

@@ -13,7 +13,15 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
-from modelwright.bayesian.builders.axes import BATCHES, ORDER, axis_lengths, beside, gathered, laid_out
+from modelwright.bayesian.builders.axes import (
+    BATCHES,
+    ORDER,
+    axis_lengths,
+    beside,
+    check_batch_size,
+    gathered,
+    laid_out,
+)
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part
 from modelwright.bayesian.builders.model_picture import model_svg
 from modelwright.bayesian.builders.prior_sampling import sample_prior
@@ -93,9 +101,13 @@ class Model(AbstractDataModel):
 
         Returns:
             The counts, observed or drawn, of the (mini-batch's) cells.
+
+        Raises:
+            ConfigurationError: a length is not known, or a mini-batch is larger than the cells are many.
         """
         data = None if counts is None else as_observed(counts)
         sizes = axis_lengths(self.specs, self.lengths, data, dims)
+        check_batch_size(batch_size, sizes[CELLS])
         work = _Values(self, data)
         for part in self.parts:
             if isinstance(part, AbstractParamSpec) and not part.is_cell_specific:
@@ -117,11 +129,10 @@ class Model(AbstractDataModel):
                 if CELLS in self.dims[part.name]:
                     work.lay_out(part, here)
             needed = {name: work.laid[name] for name in self.likelihood.parameters}
-            if data is None or data.compressed is None or batch_size is not None or self.entries == "dense":
+            form = None if self.entries == "dense" or batch_size is not None else self.compressed_form
+            if data is None or data.compressed is None or form is None:
                 observed = None if data is None else data.rows(work.cells)
                 return numpyro.sample(COUNTS, self._of_one_cell(needed, here), obs=observed)
-        form = self.compressed_form
-        assert form is not None  # `observe` compresses only for models that have one
         numpyro.factor(COUNTS, self.likelihood.compressed_log_prob(form, needed, data.compressed))
         return data.dense
 

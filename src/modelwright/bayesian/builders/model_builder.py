@@ -135,8 +135,8 @@ class ModelBuilder:
         """The model.
 
         Raises:
-            ConfigurationError: there is no likelihood, a name is unknown, parts depend on each other in a circle, or
-                axes contradict each other, naming the part.
+            ConfigurationError: there is no likelihood, a name is unknown, parts depend on each other in a circle, axes
+                contradict each other, naming the part, or a compressed likelihood is asked for and there is none.
         """
         likelihood = self._likelihood
         if likelihood is None:
@@ -159,7 +159,16 @@ class ModelBuilder:
         check_levels(parts, dims)
         _check_components(parts, likelihood)
         lengths = {COMPONENTS: likelihood.n_components} if likelihood.n_components else {}
-        return Model(parts, dims, likelihood, entries=self._entries, groups=dict(self._groups), lengths=lengths)
+        model = Model(parts, dims, likelihood, entries=self._entries, groups=dict(self._groups), lengths=lengths)
+        if self._entries == "compressed" and model.compressed_form is None:
+            raise ConfigurationError(
+                "there is no compressed likelihood for these parameters",
+                field="entries",
+                expected="auto or dense",
+                got="compressed",
+                todo="mixtures, and parameters that differ between cells and genes at once, look at every entry",
+            )
+        return model
 
     def _add(self, part: Part) -> Self:
         name = part.name

@@ -41,6 +41,11 @@ class AbstractLikelihood(ABC):
         """Whether `distribution` is of all genes of a cell together instead of single counts."""
         return False
 
+    @property
+    def observes_counts(self) -> bool:
+        """Whether what it observes are counts, so that anything but whole numbers from 0 is refused."""
+        return True
+
     def compressed_form(self, dims: Mapping[str, tuple[str, ...]]) -> str | None:
         """Name of the compressed form for parameters over these axes, None where every entry has to be looked at."""
         return None

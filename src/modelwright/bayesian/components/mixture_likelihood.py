@@ -55,6 +55,11 @@ class MixtureLikelihood(AbstractLikelihood):
         return self.components
 
     @property
+    def observes_counts(self) -> bool:
+        """As its components do."""
+        return self.base.observes_counts
+
+    @property
     def over_genes(self) -> bool:
         """It already is a distribution of a cell's genes together."""
         return True
