@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpyro
-import numpyro.distributions as dist
 
 from modelwright.bayesian.builders.axes import (
     BATCHES,
@@ -132,7 +131,8 @@ class Model(AbstractDataModel):
             form = None if self.entries == "dense" or batch_size is not None else self.compressed_form
             if data is None or data.compressed is None or form is None:
                 observed = None if data is None else data.rows(work.cells)
-                return numpyro.sample(COUNTS, self._of_one_cell(needed, here), obs=observed)
+                of_one_cell = self.likelihood.of_cells(needed, here[GENES])
+                return numpyro.sample(COUNTS, of_one_cell, obs=observed)
         numpyro.factor(COUNTS, self.likelihood.compressed_log_prob(form, needed, data.compressed))
         return data.dense
 
@@ -160,14 +160,6 @@ class Model(AbstractDataModel):
     def entry_by_entry(self) -> "Model":
         """The same model looking at every entry of the table."""
         return replace(self, entries="dense")
-
-    def _of_one_cell(self, values: Mapping[str, Any], sizes: Mapping[str, int]) -> dist.Distribution:
-        """Distribution of the genes of a cell, an event; batched over cells by the plate."""
-        found = self.likelihood.distribution(values)
-        if self.likelihood.over_genes:
-            return found
-        lead = found.batch_shape[:-1] if found.batch_shape else ()
-        return found.expand((*lead, sizes[GENES])).to_event(1)
 
 
 class _Values:

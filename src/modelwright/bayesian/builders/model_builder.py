@@ -1,6 +1,6 @@
 """Composing a model from specifications, derived quantities, latent variables and a likelihood."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, final, get_args
 
 from modelwright.bayesian.builders.axes import BATCHES, joined
@@ -8,6 +8,7 @@ from modelwright.bayesian.builders.composition import Decoded, Derived, FromData
 from modelwright.bayesian.builders.model import COUNTS, PLATE, Entries, Model
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
+from modelwright.bayesian.components.mixture_likelihood import MixtureLikelihood
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import suggestion
 
@@ -102,11 +103,10 @@ class ModelBuilder:
             group: A `GroupedAmortizedGuide`, which the guide builder takes as well.
         """
         site = group.latent_spec.sample_site
-        if site in self._groups:
-            raise ConfigurationError(f"{site!r} is there already", field=site, todo="give it another sample_site")
+        self._check_free(site, "give the latent variable another sample_site")
+        self._groups[site] = group
         for name, per_gene in group.decoder.outputs_over_genes().items():
             self._add(Decoded(name, (CELLS, GENES) if per_gene else (CELLS,), site))
-        self._groups[site] = group
         return self
 
     def with_likelihood(self, likelihood: AbstractLikelihood, *, entries: Entries = "auto") -> Self:
@@ -157,7 +157,7 @@ class ModelBuilder:
                     todo=f"add it by add_param or add_derived; {suggestion(name, dims)}",
                 )
         check_levels(parts, dims)
-        _check_components(parts, likelihood)
+        _check_components(dims, likelihood)
         lengths = {COMPONENTS: likelihood.n_components} if likelihood.n_components else {}
         model = Model(parts, dims, likelihood, entries=self._entries, groups=dict(self._groups), lengths=lengths)
         if self._entries == "compressed" and model.compressed_form is None:
@@ -171,17 +171,18 @@ class ModelBuilder:
         return model
 
     def _add(self, part: Part) -> Self:
-        name = part.name
+        self._check_free(part.name, "give every part of the model a name of its own")
+        self._parts.append(part)
+        return self
+
+    def _check_free(self, name: Any, todo: str) -> None:
+        """Refuse a name that is none, or that a parameter, a derived quantity or a latent variable has already."""
         if not isinstance(name, str) or not name.isidentifier() or name in _TAKEN:
             raise ConfigurationError(
                 "not a usable name", field="name", expected=f"a name other than {', '.join(_TAKEN)}", got=name
             )
-        if any(other.name == name for other in self._parts):
-            raise ConfigurationError(
-                f"{name!r} is there already", field=name, todo="give every part of the model a name of its own"
-            )
-        self._parts.append(part)
-        return self
+        if name in self._groups or any(other.name == name for other in self._parts):
+            raise ConfigurationError(f"{name!r} is there already", field=name, todo=todo)
 
 
 def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
@@ -209,12 +210,20 @@ def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _check_components(parts: Sequence[Part], likelihood: AbstractLikelihood) -> None:
-    mixed = [part.name for part in parts if isinstance(part, AbstractParamSpec) and COMPONENTS in part.dims]
+def _check_components(dims: Mapping[str, tuple[str, ...]], likelihood: AbstractLikelihood) -> None:
+    mixed = [name for name, axes in dims.items() if COMPONENTS in axes]
     if mixed and not likelihood.n_components:
         raise ConfigurationError(
             "differs between components, and the likelihood is no mixture",
             field=mixed[0],
-            expected="MixtureLikelihood(..., n_components=...)",
+            expected="MixtureLikelihood(..., components=...)",
             got=type(likelihood).__name__,
+        )
+    if isinstance(likelihood, MixtureLikelihood) and set(dims[likelihood.weights]) - {CELLS} != {COMPONENTS}:
+        raise ConfigurationError(
+            "the weights of a mixture are one for each component, and perhaps for each cell",
+            field=likelihood.weights,
+            expected=f"the axis {COMPONENTS!r}",
+            got=dims[likelihood.weights],
+            todo=f'such as DirichletSpec("{likelihood.weights}", ("{COMPONENTS}",), (1.0,))',
         )
