@@ -11,14 +11,18 @@ from modelwright.bayesian.builders import (
     BetaSpec,
     ExpNormalSpec,
     GammaSpec,
+    GuideBuilder,
     LogNormalSpec,
     Model,
+    ModelBuilder,
     NormalSpec,
     SigmoidNormalSpec,
     SoftplusNormalSpec,
+    readiness,
 )
 from modelwright.bayesian.builders.starts import moments_of, values_from_moments
-from modelwright.bayesian.components import PoissonLikelihood, observe
+from modelwright.bayesian.components import NegativeBinomialLikelihood, PoissonLikelihood, observe
+from modelwright.bayesian.components.guide_sites import Start
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.negative_binomial(2.0, 0.4, (30, 5)) * np.array([1, 1, 2, 40, 900])
@@ -95,3 +99,32 @@ def test_components_begin_apart_and_inside_of_the_support(spec: AbstractParamSpe
         apart = np.asarray(spec.bijector.inv(value)) - np.asarray(spec.bijector.inv(moment))
     assert np.all(np.abs(np.diff(apart, axis=axis)) > 1e-4)
     assert np.abs(apart).max() < 0.3 * 5  # five standard deviations
+
+
+def test_a_start_of_ones_own_stays_and_the_others_begin_near_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"p": Start(location=0.1), "mu": Start(location=0.2)}
+    climbs = []
+
+    def climbed(*arguments: Any) -> Any:  # the climb itself takes seconds, and has tests of its own
+        climbs.append(arguments)
+        return found, "the guide begins at the mode", 0.05
+
+    monkeypatch.setattr(readiness, "starts_from_data", climbed)
+    p, mu = BetaSpec("p", (), (1.0, 1.0)), LogNormalSpec("mu", ("n_genes",), (0.0, 3.0))
+    builder = ModelBuilder().add_param(p).add_param(mu)
+    builder.add_derived("r", lambda p, mu: mu * (1 - p) / p, ["p", "mu"])
+    model = builder.with_likelihood(NegativeBinomialLikelihood()).build()
+    guide, mine = GuideBuilder().from_specs([p, mu]).build(), Start(location=-1.5, spread=0.7)
+
+    usual = model.made_ready(COUNTS, guide)
+    assert usual.guide.starts == found
+    assert usual.learning_rate == pytest.approx(0.3 * 0.05)
+
+    mixed = model.made_ready(COUNTS, guide.starting_at({"p": mine}))
+    assert mixed.guide.starts == {"p": mine, "mu": found["mu"]}
+    assert mixed.notes[1] == "the guide begins at the mode; as the guide says itself: p"
+    assert mixed.learning_rate is None  # there may be a long way to go
+
+    given = guide.starting_at({"p": mine, "mu": mine})
+    assert model.made_ready(COUNTS, given).guide is given
+    assert len(climbs) == 2

@@ -25,17 +25,23 @@ LARGEST_DENSE = 50_000_000
 
 
 def made_ready(model: Model, data: Any, guide: Any = None, *, batch_size: int | None = None) -> Ready:
-    """Counts as a model takes them, and its guide with a place to begin; see `AbstractDataModel.made_ready`."""
+    """Counts as a model takes them, and its guide with a place to begin; see `AbstractDataModel.made_ready`.
+
+    Where a guide says itself that a parameter begins, it begins; the others begin near the data.
+    """
     observed, note = observed_for(model, guide, data, batch_size=batch_size)
     first = values_from_moments(model, observed)
-    if not isinstance(guide, Guide) or guide.starts:
+    if not isinstance(guide, Guide) or {spec.name for spec in guide.specs} <= set(guide.starts):
         return Ready(guide, observed, first, (note,))
     starts, found, narrowest = starts_from_data(model, guide, observed, first)
-    if narrowest is None:
-        return Ready(guide.starting_at(starts), observed, first, (note, found))
+    begun, given = guide.starting_at({**starts, **guide.starts}), sorted(guide.starts)
+    if given:
+        found += f"; as the guide says itself: {', '.join(given)}"
+    if narrowest is None or given:  # what begins where somebody said may have a long way to go
+        return Ready(begun, observed, first, (note, found))
     # From the mode there is little way to go: steps beyond the narrowest spread would only shake the guide.
     learning_rate = float(np.clip(STEP_IN_SPREADS * narrowest, *LEARNING_RATES))
-    return Ready(guide.starting_at(starts), observed, first, (note, found), learning_rate)
+    return Ready(begun, observed, first, (note, found), learning_rate)
 
 
 def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None = None) -> tuple[ObservedCounts, str]:
