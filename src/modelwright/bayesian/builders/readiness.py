@@ -66,7 +66,7 @@ def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None 
     matrix: Any = getattr(data, "matrix", data)
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
-    if model.likelihood.observes_counts:
+    if form is None and model.likelihood.observes_counts:  # what is compressed is looked at then
         check_counts(matrix)
     compressed = None if form is None else compress_matrix(matrix)
     dense = form is None or int(np.prod(matrix.shape)) <= LARGEST_DENSE
