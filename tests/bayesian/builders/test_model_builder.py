@@ -17,15 +17,20 @@ from modelwright.bayesian.builders import (
     BetaSpec,
     DirichletSpec,
     GammaSpec,
+    GaussianLatentSpec,
     LogNormalSpec,
     Model,
     ModelBuilder,
     NormalSpec,
     sample_prior,
 )
+from modelwright.bayesian.components import COUNTS as AMORTIZED_COUNTS
 from modelwright.bayesian.components import (
     TOTAL_COUNT,
+    Amortizer,
+    Decoder,
     GaussianLikelihood,
+    GroupedAmortizedGuide,
     MixtureLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
@@ -179,6 +184,25 @@ def test_a_mixture_sums_over_components_cell_by_cell() -> None:
     assert found == pytest.approx(expected, rel=1e-11)
 
 
+@pytest.mark.parametrize("dims", [(), ("n_cells",)])
+def test_a_mixture_whose_parameters_are_of_no_gene_is_of_all_genes(dims: tuple[str, ...]) -> None:
+    model = (
+        ModelBuilder()
+        .add_param(DirichletSpec("weights", ("n_components",), (1.0,)))
+        .add_param(GammaSpec("mu", dims, (2.0, 1.0), is_mixture=True))
+        .with_likelihood(MixtureLikelihood(PoissonLikelihood(), 2))
+        .build()
+    )
+    drawn = numpyro.handlers.seed(model, jax.random.key(0))(dims={"n_cells": 6, "n_genes": 7})
+    assert drawn.shape == (6, 7)
+    w, mu = np.array([0.3, 0.7]), np.random.default_rng(3).gamma(2.0, size=(*(6 for _ in dims), 2))
+    with jax.enable_x64(True):
+        found = float(log_density(model, (COUNTS,), {}, {"weights": w, "mu": mu})[0])
+    each = stats.poisson.logpmf(COUNTS[:, None], np.broadcast_to(mu, (6, 2))[:, :, None]).sum(-1)
+    expected = np.log(np.exp(each) @ w).sum() + stats.gamma(2).logpdf(mu).sum() + stats.dirichlet([1, 1]).logpdf(w)
+    assert found == pytest.approx(expected, rel=1e-11)
+
+
 def test_a_mixture_of_one_is_no_mixture() -> None:
     one = (
         ModelBuilder()
@@ -254,6 +278,16 @@ def test_a_specification_of_ones_own_takes_part() -> None:
     assert found == pytest.approx(expected + stats.norm.logpdf(COUNTS, 1, 1.5).sum(), rel=1e-11)
 
 
+def weighted(weights: AbstractParamSpec) -> Model:
+    builder = ModelBuilder().add_param(weights).add_param(LogNormalSpec("mu", ("n_genes",), (0.0, 1.0)))
+    return builder.with_likelihood(MixtureLikelihood(PoissonLikelihood(), 2)).build()
+
+
+def group(site: str) -> GroupedAmortizedGuide:
+    encoder = Amortizer(AMORTIZED_COUNTS, (4,), ("loc", "log_scale"))
+    return GroupedAmortizedGuide(encoder, GaussianLatentSpec(2, site), Decoder((4,), {"mu": "positive"}))
+
+
 REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
     "nothing observed": (
         lambda: ModelBuilder().add_param(NU).build(),
@@ -305,6 +339,41 @@ REFUSALS: dict[str, tuple[Callable[[], Any], str]] = {
             .build()
         ),
         "mu: differs between components, and the likelihood is no mixture",
+    ),
+    "derived components without a mixture": (
+        lambda: (
+            ModelBuilder()
+            .add_param(LogNormalSpec("level", (), (0.0, 1.0)))
+            .add_derived("mu", lambda level: level, ["level"], dims=("n_components",))
+            .with_likelihood(PoissonLikelihood())
+            .build()
+        ),
+        "mu: differs between components, and the likelihood is no mixture",
+    ),
+    "weights that are no component's": (
+        lambda: weighted(LogNormalSpec("weights", (), (0.0, 1.0))),
+        "weights: the weights of a mixture are one for each component, and perhaps for each cell; "
+        "expected the axis 'n_components', got ()",
+    ),
+    "weights of genes": (
+        lambda: weighted(DirichletSpec("weights", ("n_genes", "n_components"), (1.0,))),
+        "weights: the weights of a mixture are one for each component",
+    ),
+    "a parameter with the name of a latent variable": (
+        lambda: ModelBuilder().add_latent(group("z")).add_param(NormalSpec("z", (), (0.0, 1.0))),
+        "z: 'z' is there already; give every part of the model a name of its own",
+    ),
+    "a latent variable with the name of a parameter": (
+        lambda: ModelBuilder().add_param(NormalSpec("z", (), (0.0, 1.0))).add_latent(group("z")),
+        "z: 'z' is there already; give the latent variable another sample_site",
+    ),
+    "a latent variable with the name of what it decodes to": (
+        lambda: ModelBuilder().add_latent(group("mu")),
+        "mu: 'mu' is there already",
+    ),
+    "a latent variable with the name of the data": (
+        lambda: ModelBuilder().add_latent(group("counts")),
+        "name: not a usable name; expected a name other than counts, cells, got 'counts'",
     ),
     "the name of the data": (
         lambda: ModelBuilder().add_param(NormalSpec("counts", (), (0.0, 1.0))),

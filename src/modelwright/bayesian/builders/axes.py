@@ -2,14 +2,16 @@
 
 The axes have one order, cells, components, genes. Laid out, a value has the axes from its first one on, of length one
 where it does not run over an axis: with genes only r is (G,), a capture probability is (C, 1), beside components (K, 1)
-and (C, 1, 1). Axes of other names stay as they are, for functions that know them; `n_batches` in front is looked up by
-each cell's batch, so that the value becomes one of cells.
+and (C, 1, 1). The order in which a parameter names its axes is its own: laid out, they come in the one order. Axes of
+other names stay as they are, for functions that know them; `n_batches` is looked up by each cell's batch, wherever it
+stands, so that the value becomes one of cells.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.observed import ObservedCounts
@@ -69,49 +71,86 @@ def axis_lengths(
     return found
 
 
+def check_batch_size(batch_size: Any, n_cells: int) -> None:
+    """Refuse a mini-batch that the cells cannot fill.
+
+    Args:
+        batch_size: Cells in a mini-batch; None for all.
+        n_cells: Cells.
+    """
+    if batch_size is None:
+        return
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or not 1 <= batch_size <= n_cells:
+        raise ConfigurationError(
+            "not a size of mini-batches of these cells",
+            field="batch_size",
+            expected=f"a whole number from 1 to {n_cells}",
+            got=batch_size,
+            todo="leave batch_size out to look at all cells in every step",
+        )
+
+
 def laid_out(value: Any, dims: tuple[str, ...], *, components: bool, batch: Any = None) -> Any:
     """A value with the axes `dims`, laid out to meet others.
 
     Args:
         value: Shape in the order of `dims`.
-        dims: Its axes.
+        dims: Its axes, in any order.
         components: Whether the model has the axis of components.
-        batch: Batch of each cell, shape (n_cells,), for values with the axis `n_batches` in front.
+        batch: Batch of each cell, shape (n_cells,), for values with the axis `n_batches`.
 
     Example:
         >>> laid_out(jnp.ones(4), ("n_cells",), components=False).shape
         (4, 1)
         >>> laid_out(jnp.ones((4, 9)), ("n_cells", "n_genes"), components=True).shape
         (4, 1, 9)
+        >>> laid_out(jnp.ones((9, 2)), ("n_genes", "n_batches"), components=False, batch=jnp.array([1, 0, 1, 1])).shape
+        (4, 9)
     """
-    if BATCHES in dims and batch is not None:
-        value, dims = jnp.take(value, batch, axis=0), (CELLS, *dims[1:])
+    if batch is not None:
+        value, dims = of_the_cells(value, dims, batch)
     if any(dim not in ORDER for dim in dims) or not dims:
         return value
-    order = ORDER if components else (CELLS, GENES)
-    first = order.index(dims[0])
-    sizes = dict(zip(dims, jnp.shape(value), strict=True))
-    return jnp.reshape(value, [sizes.get(dim, 1) for dim in order[first:]])
+    return _spread_out(value, dims, ORDER if components else (CELLS, GENES))
 
 
-def beside(laid: Any, dims: tuple[str, ...], of: tuple[str, ...], *, components: bool) -> Any:
-    """A laid-out value as an argument of the prior of a parameter with the axes `of`, without axes that one has not.
+def of_the_cells(value: Any, dims: tuple[str, ...], batch: Any) -> tuple[Any, tuple[str, ...]]:
+    """A value looked up by each cell's batch, the cells in front, and its axes then; as it is without `n_batches`."""
+    if BATCHES not in dims:
+        return value, dims
+    at = dims.index(BATCHES)
+    found = jnp.moveaxis(jnp.take(value, batch, axis=at), at, 0)
+    return found, (CELLS, *dims[:at], *dims[at + 1 :])
+
+
+def beside(value: Any, dims: tuple[str, ...], of: tuple[str, ...], *, batch: Any = None) -> Any:
+    """A value as an argument of the prior of a parameter with the axes `of`: it broadcasts, in the order of these.
+
+    Args:
+        value: Shape in the order of `dims`.
+        dims: Its axes, all of them among `of`, where `n_batches` may be met by the cells.
+        of: Axes of the parameter, in its order.
+        batch: Batch of each cell.
 
     Example:
-        >>> beside(jnp.ones((4, 1)), ("n_cells",), ("n_cells",), components=False).shape
-        (4,)
-        >>> beside(jnp.ones((4, 1, 1)), ("n_cells",), ("n_cells", "n_genes"), components=True).shape
+        >>> beside(jnp.ones(4), ("n_cells",), ("n_cells", "n_genes")).shape
         (4, 1)
+        >>> beside(jnp.ones((3, 9)), ("n_components", "n_genes"), ("n_genes", "n_components")).shape
+        (9, 3)
     """
-    if not dims or any(dim not in ORDER for dim in dims):
-        return laid
-    order = ORDER if components else (CELLS, GENES)
-    axes = order[order.index(dims[0]) :]
-    return jnp.reshape(laid, [length for dim, length in zip(axes, jnp.shape(laid), strict=True) if dim in of])
+    if batch is not None and BATCHES not in of:
+        value, dims = of_the_cells(value, dims, batch)
+    return value if not dims or any(dim not in of for dim in dims) else _spread_out(value, dims, of)
 
 
 def gathered(value: Any, dims: tuple[str, ...], sizes: Mapping[str, int], *, components: bool) -> Any:
     """A laid-out value as an array with just the axes `dims`, for the record.
+
+    Args:
+        value: Broadcasts to these axes, laid out.
+        dims: Axes in the one order, as `joined` puts them.
+        sizes: Length of every axis.
+        components: Whether the model has the axis of components.
 
     Raises:
         ValueError: the value does not broadcast to these axes.
@@ -126,3 +165,11 @@ def gathered(value: Any, dims: tuple[str, ...], sizes: Mapping[str, int], *, com
     order = ORDER if components else (CELLS, GENES)
     wide = [sizes[dim] if dim in dims else 1 for dim in order[order.index(dims[0]) :]]
     return jnp.reshape(jnp.broadcast_to(value, wide), [sizes[dim] for dim in dims])
+
+
+def _spread_out(value: Any, dims: tuple[str, ...], order: tuple[str, ...]) -> Any:
+    """The axes of a value brought into this order, from its first one on, of length one where it has none."""
+    there = [dim for dim in order if dim in dims]
+    turned = jnp.transpose(value, [dims.index(dim) for dim in there])
+    lengths = dict(zip(there, jnp.shape(turned), strict=True))
+    return jnp.reshape(turned, [lengths.get(dim, 1) for dim in order[order.index(there[0]) :]])

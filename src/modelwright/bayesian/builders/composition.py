@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from modelwright.bayesian.builders.specification import AbstractParamSpec
+from modelwright.bayesian.builders.specification import CELLS, AbstractParamSpec
 from modelwright.bayesian.components.sufficient_statistics import SufficientStatistic
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import suggestion
@@ -114,11 +114,20 @@ def check_known(name: str, needed: Iterable[str], known: Mapping[str, Any]) -> N
 
 
 def check_levels(parts: Sequence[Part], dims: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse a parameter outside the plate of cells whose prior depends on a quantity of single cells."""
+    """Refuse a parameter outside the plate of cells whose prior depends on a quantity of single cells.
+
+    Args:
+        parts: The parts of the model.
+        dims: Axes of each, by name, with cells in the place of batches. A parameter of batches may be the prior of
+            another: it is one of cells only where functions and likelihoods see it.
+    """
+    of_cells = {
+        part.name for part in parts if CELLS in (part.dims if isinstance(part, AbstractParamSpec) else dims[part.name])
+    }
     for part in parts:
         if isinstance(part, AbstractParamSpec) and not part.is_cell_specific:
             for other in part.depends_on:
-                if "n_cells" in dims[other]:
+                if other in of_cells:
                     raise ConfigurationError(
                         f"its prior depends on {other!r}, which every cell has its own of",
                         field=part.name,

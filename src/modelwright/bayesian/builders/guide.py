@@ -6,7 +6,7 @@ from typing import Any
 
 import numpyro
 
-from modelwright.bayesian.builders.axes import axis_lengths
+from modelwright.bayesian.builders.axes import axis_lengths, check_batch_size
 from modelwright.bayesian.builders.model import PLATE, as_observed
 from modelwright.bayesian.builders.specification import CELLS, AbstractParamSpec
 from modelwright.bayesian.components.guide_families import AbstractGuideFamily
@@ -53,9 +53,13 @@ class Guide:
 
         Returns:
             Parameter -> its value.
+
+        Raises:
+            ConfigurationError: a length is not known, or a mini-batch is larger than the cells are many.
         """
         data = None if counts is None else as_observed(counts)
         sizes = axis_lengths(self.specs, self.lengths, data, dims)
+        check_batch_size(batch_size, sizes[CELLS])
         plate = numpyro.plate(PLATE, sizes[CELLS], subsample_size=batch_size)
         with plate as index:  # parameters are registered outside of it, and need to know which cells there are
             cells = None if batch_size is None else index

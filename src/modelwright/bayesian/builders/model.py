@@ -11,9 +11,16 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpyro
-import numpyro.distributions as dist
 
-from modelwright.bayesian.builders.axes import BATCHES, axis_lengths, beside, gathered, laid_out
+from modelwright.bayesian.builders.axes import (
+    BATCHES,
+    ORDER,
+    axis_lengths,
+    beside,
+    check_batch_size,
+    gathered,
+    laid_out,
+)
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part
 from modelwright.bayesian.builders.model_picture import model_svg
 from modelwright.bayesian.builders.prior_sampling import sample_prior
@@ -57,6 +64,16 @@ class Model(AbstractDataModel):
         """The parameters, in the order they are sampled."""
         return tuple(part for part in self.parts if isinstance(part, AbstractParamSpec))
 
+    def own_dims(self, name: str) -> tuple[str, ...]:
+        """Axes of a part's value in their order: a parameter's are its own, batches among them.
+
+        () where a function returned axes of names that it alone knows the order of.
+        """
+        found = next((spec.dims for spec in self.specs if spec.name == name), None)
+        if found is not None:
+            return found
+        return self.dims[name] if set(self.dims[name]) <= set(ORDER) else ()
+
     @property
     def has_components(self) -> bool:
         """Whether there is an axis of mixture components."""
@@ -83,9 +100,13 @@ class Model(AbstractDataModel):
 
         Returns:
             The counts, observed or drawn, of the (mini-batch's) cells.
+
+        Raises:
+            ConfigurationError: a length is not known, or a mini-batch is larger than the cells are many.
         """
         data = None if counts is None else as_observed(counts)
         sizes = axis_lengths(self.specs, self.lengths, data, dims)
+        check_batch_size(batch_size, sizes[CELLS])
         work = _Values(self, data)
         for part in self.parts:
             if isinstance(part, AbstractParamSpec) and not part.is_cell_specific:
@@ -107,11 +128,11 @@ class Model(AbstractDataModel):
                 if CELLS in self.dims[part.name]:
                     work.lay_out(part, here)
             needed = {name: work.laid[name] for name in self.likelihood.parameters}
-            if data is None or data.compressed is None or batch_size is not None or self.entries == "dense":
+            form = None if self.entries == "dense" or batch_size is not None else self.compressed_form
+            if data is None or data.compressed is None or form is None:
                 observed = None if data is None else data.rows(work.cells)
-                return numpyro.sample(COUNTS, self._of_one_cell(needed, here), obs=observed)
-        form = self.compressed_form
-        assert form is not None  # `observe` compresses only for models that have one
+                of_one_cell = self.likelihood.of_cells(needed, here[GENES])
+                return numpyro.sample(COUNTS, of_one_cell, obs=observed)
         numpyro.factor(COUNTS, self.likelihood.compressed_log_prob(form, needed, data.compressed))
         return data.dense
 
@@ -140,14 +161,6 @@ class Model(AbstractDataModel):
         """The same model looking at every entry of the table."""
         return replace(self, entries="dense")
 
-    def _of_one_cell(self, values: Mapping[str, Any], sizes: Mapping[str, int]) -> dist.Distribution:
-        """Distribution of the genes of a cell, an event; batched over cells by the plate."""
-        found = self.likelihood.distribution(values)
-        if self.likelihood.over_genes:
-            return found
-        lead = found.batch_shape[:-1] if found.batch_shape else ()
-        return found.expand((*lead, sizes[GENES])).to_event(1)
-
 
 class _Values:
     """Everything computed so far in one run of a model."""
@@ -169,7 +182,7 @@ class _Values:
     def sample(self, spec: AbstractParamSpec, sizes: Mapping[str, int]) -> None:
         """Sample a parameter from its prior."""
         arguments = {
-            other: beside(self.laid[other], self.model.dims[other], spec.dims, components=self.model.has_components)
+            other: beside(self.values[other], self.model.own_dims(other), spec.dims, batch=self.batch)
             for other in spec.depends_on
         }
         self.values[spec.name] = sample_prior(spec, arguments, sizes)
@@ -194,13 +207,14 @@ class _Values:
                 self.values[name] = self._from_data(part)
             case Decoded():
                 numpyro.deterministic(name, self.values[name])
-        if BATCHES in dims_of(part) and self.batch is None:
+        own = self.model.own_dims(name)
+        if BATCHES in own and self.batch is None:
             raise ConfigurationError(
                 "has a value per batch, and the batches of the cells are not known",
                 field=name,
                 todo="give counts with batches: observe(counts, batch=...)",
             )
-        self.laid[name] = laid_out(self.values[name], dims_of(part) or dims, components=components, batch=self.batch)
+        self.laid[name] = laid_out(self.values[name], own, components=components, batch=self.batch)
 
     def _from_data(self, part: FromData) -> Any:
         if self.data is None:
@@ -220,8 +234,3 @@ def as_observed(counts: Any) -> ObservedCounts:
     if array.ndim != 2:
         raise ConfigurationError("not a table", field=COUNTS, expected="shape (n_cells, n_genes)", got=array.shape)
     return ObservedCounts(dense=array, n_cells=array.shape[0], n_genes=array.shape[1])
-
-
-def dims_of(part: Part) -> tuple[str, ...]:
-    """Axes that a part says it has, () where it says none."""
-    return part.dims or ()

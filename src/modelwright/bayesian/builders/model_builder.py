@@ -1,13 +1,14 @@
 """Composing a model from specifications, derived quantities, latent variables and a likelihood."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, final, get_args
 
-from modelwright.bayesian.builders.axes import joined
+from modelwright.bayesian.builders.axes import BATCHES, joined
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part, check_levels, ordered
 from modelwright.bayesian.builders.model import COUNTS, PLATE, Entries, Model
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
+from modelwright.bayesian.components.mixture_likelihood import MixtureLikelihood
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import suggestion
 
@@ -66,7 +67,8 @@ class ModelBuilder:
             function: Takes the values of `depends_on` in order. They are laid out to broadcast, cells first, genes
                 last: a number per cell is (n_cells, 1) beside genes.
             depends_on: Names of parameters or other derived quantities, added before or after.
-            dims: Axes of the result; all of those it depends on when left out.
+            dims: Axes of the result; all of those it depends on when left out. Values of batches have been looked up
+                by then and are values of cells.
         """
         if isinstance(depends_on, str) or not all(isinstance(other, str) for other in depends_on):
             raise ConfigurationError(
@@ -74,7 +76,16 @@ class ModelBuilder:
             )
         if not callable(function):
             raise ConfigurationError("not a function", field=f"{name}.function", got=function)
-        return self._add(Derived(name, function, tuple(depends_on), None if dims is None else tuple(dims)))
+        axes = None if dims is None else tuple(dims)
+        if axes is not None and BATCHES in axes:
+            raise ConfigurationError(
+                "the values it is computed from have been looked up by each cell's batch",
+                field=f"{name}.dims",
+                expected=f"{CELLS!r} in the place of {BATCHES!r}",
+                got=axes,
+                todo="leave dims out",
+            )
+        return self._add(Derived(name, function, tuple(depends_on), axes))
 
     def add_statistic(self, name: str, statistic: Any) -> Self:
         """Add a number that is read off each cell's counts, such as its total, for derived quantities to use.
@@ -92,11 +103,10 @@ class ModelBuilder:
             group: A `GroupedAmortizedGuide`, which the guide builder takes as well.
         """
         site = group.latent_spec.sample_site
-        if site in self._groups:
-            raise ConfigurationError(f"{site!r} is there already", field=site, todo="give it another sample_site")
+        self._check_free(site, "give the latent variable another sample_site")
+        self._groups[site] = group
         for name, per_gene in group.decoder.outputs_over_genes().items():
             self._add(Decoded(name, (CELLS, GENES) if per_gene else (CELLS,), site))
-        self._groups[site] = group
         return self
 
     def with_likelihood(self, likelihood: AbstractLikelihood, *, entries: Entries = "auto") -> Self:
@@ -125,8 +135,8 @@ class ModelBuilder:
         """The model.
 
         Raises:
-            ConfigurationError: there is no likelihood, a name is unknown, parts depend on each other in a circle, or
-                axes contradict each other, naming the part.
+            ConfigurationError: there is no likelihood, a name is unknown, parts depend on each other in a circle, axes
+                contradict each other, naming the part, or a compressed likelihood is asked for and there is none.
         """
         likelihood = self._likelihood
         if likelihood is None:
@@ -147,27 +157,44 @@ class ModelBuilder:
                     todo=f"add it by add_param or add_derived; {suggestion(name, dims)}",
                 )
         check_levels(parts, dims)
-        _check_components(parts, likelihood)
+        _check_components(dims, likelihood)
         lengths = {COMPONENTS: likelihood.n_components} if likelihood.n_components else {}
-        return Model(parts, dims, likelihood, entries=self._entries, groups=dict(self._groups), lengths=lengths)
+        model = Model(parts, dims, likelihood, entries=self._entries, groups=dict(self._groups), lengths=lengths)
+        if self._entries == "compressed" and model.compressed_form is None:
+            raise ConfigurationError(
+                "there is no compressed likelihood for these parameters",
+                field="entries",
+                expected="auto or dense",
+                got="compressed",
+                todo="mixtures, and parameters that differ between cells and genes at once, look at every entry",
+            )
+        return model
 
     def _add(self, part: Part) -> Self:
-        name = part.name
+        self._check_free(part.name, "give every part of the model a name of its own")
+        self._parts.append(part)
+        return self
+
+    def _check_free(self, name: Any, todo: str) -> None:
+        """Refuse a name that is none, or that a parameter, a derived quantity or a latent variable has already."""
         if not isinstance(name, str) or not name.isidentifier() or name in _TAKEN:
             raise ConfigurationError(
                 "not a usable name", field="name", expected=f"a name other than {', '.join(_TAKEN)}", got=name
             )
-        if any(other.name == name for other in self._parts):
-            raise ConfigurationError(
-                f"{name!r} is there already", field=name, todo="give every part of the model a name of its own"
-            )
-        self._parts.append(part)
-        return self
+        if name in self._groups or any(other.name == name for other in self._parts):
+            raise ConfigurationError(f"{name!r} is there already", field=name, todo=todo)
 
 
 def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for part in parts:
+        if {CELLS, BATCHES} <= set(part.dims or ()):
+            raise ConfigurationError(
+                "every cell has one batch, and so no value for each of them",
+                field=part.name,
+                expected=f"{CELLS!r} or {BATCHES!r}",
+                got=part.dims,
+            )
         if isinstance(part, Derived) and part.dims is None:
             found[part.name] = joined(found[other] for other in part.depends_on)
         else:
@@ -183,12 +210,20 @@ def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _check_components(parts: Sequence[Part], likelihood: AbstractLikelihood) -> None:
-    mixed = [part.name for part in parts if isinstance(part, AbstractParamSpec) and COMPONENTS in part.dims]
+def _check_components(dims: Mapping[str, tuple[str, ...]], likelihood: AbstractLikelihood) -> None:
+    mixed = [name for name, axes in dims.items() if COMPONENTS in axes]
     if mixed and not likelihood.n_components:
         raise ConfigurationError(
             "differs between components, and the likelihood is no mixture",
             field=mixed[0],
-            expected="MixtureLikelihood(..., n_components=...)",
+            expected="MixtureLikelihood(..., components=...)",
             got=type(likelihood).__name__,
+        )
+    if isinstance(likelihood, MixtureLikelihood) and set(dims[likelihood.weights]) - {CELLS} != {COMPONENTS}:
+        raise ConfigurationError(
+            "the weights of a mixture are one for each component, and perhaps for each cell",
+            field=likelihood.weights,
+            expected=f"the axis {COMPONENTS!r}",
+            got=dims[likelihood.weights],
+            todo=f'such as DirichletSpec("{likelihood.weights}", ("{COMPONENTS}",), (1.0,))',
         )

@@ -1,6 +1,7 @@
 """Counts made ready for a model: compressed where that serves, with the statistics that its guide looks at."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from modelwright.bayesian.builders.composition import FromData
 from modelwright.bayesian.builders.guide import Guide
 from modelwright.bayesian.builders.model import Model
 from modelwright.bayesian.builders.starts import starts_from_data, values_from_moments
-from modelwright.bayesian.components.compressed_counts import compress_matrix
+from modelwright.bayesian.components.compressed_counts import check_counts, compress_matrix
 from modelwright.bayesian.components.observed import ObservedCounts, observe
 from modelwright.bayesian.components.sufficient_statistics import SufficientStatistic
 from modelwright.bayesian.inference.data_models import Ready
@@ -24,17 +25,23 @@ LARGEST_DENSE = 50_000_000
 
 
 def made_ready(model: Model, data: Any, guide: Any = None, *, batch_size: int | None = None) -> Ready:
-    """Counts as a model takes them, and its guide with a place to begin; see `AbstractDataModel.made_ready`."""
+    """Counts as a model takes them, and its guide with a place to begin; see `AbstractDataModel.made_ready`.
+
+    Where a guide says itself that a parameter begins, it begins; the others begin near the data.
+    """
     observed, note = observed_for(model, guide, data, batch_size=batch_size)
     first = values_from_moments(model, observed)
-    if not isinstance(guide, Guide) or guide.starts:
+    if not isinstance(guide, Guide) or {spec.name for spec in guide.specs} <= set(guide.starts):
         return Ready(guide, observed, first, (note,))
     starts, found, narrowest = starts_from_data(model, guide, observed, first)
-    if narrowest is None:
-        return Ready(guide.starting_at(starts), observed, first, (note, found))
+    begun, given = guide.starting_at({**starts, **guide.starts}), sorted(guide.starts)
+    if given:
+        found += f"; as the guide says itself: {', '.join(given)}"
+    if narrowest is None or given:  # what begins where somebody said may have a long way to go
+        return Ready(begun, observed, first, (note, found))
     # From the mode there is little way to go: steps beyond the narrowest spread would only shake the guide.
     learning_rate = float(np.clip(STEP_IN_SPREADS * narrowest, *LEARNING_RATES))
-    return Ready(guide.starting_at(starts), observed, first, (note, found), learning_rate)
+    return Ready(begun, observed, first, (note, found), learning_rate)
 
 
 def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None = None) -> tuple[ObservedCounts, str]:
@@ -47,24 +54,43 @@ def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None 
         batch_size: Cells in a mini-batch; None for all.
 
     Raises:
-        ConfigurationError: a compressed likelihood is asked for and there is none. DataError: no table.
+        ConfigurationError: a compressed likelihood is asked for and there is none.
+        DataError: no table, or values that cannot be counts under a likelihood of counts.
     """
     form, note = _form(model, batch_size)
-    known = data if isinstance(data, ObservedCounts) else None
     statistics = _needed(model, guide)
-    if known is not None:
-        missing = [each for each in statistics if each.name not in known.statistics]
-        if not missing and (form is None or known.compressed is not None):
-            return known, note
-        matrix: Any = np.asarray(known.rows())
-        batch = None if known.batch is None else np.asarray(known.batch_names)[np.asarray(known.batch)]
-    else:
-        matrix, batch = getattr(data, "matrix", data), None
-        if not sp.issparse(matrix):
-            matrix = np.asarray(matrix)
+    if isinstance(data, ObservedCounts):
+        if model.likelihood.observes_counts and data.dense is not None:
+            check_counts(np.asarray(data.dense))
+        return _completed(data, form, statistics), note
+    matrix: Any = getattr(data, "matrix", data)
+    if not sp.issparse(matrix):
+        matrix = np.asarray(matrix)
+    if form is None and model.likelihood.observes_counts:  # what is compressed is looked at then
+        check_counts(matrix)
     compressed = None if form is None else compress_matrix(matrix)
     dense = form is None or int(np.prod(matrix.shape)) <= LARGEST_DENSE
-    return observe(matrix, batch=batch, statistics=statistics, compressed=compressed, dense=dense), note
+    return observe(matrix, statistics=statistics, compressed=compressed, dense=dense), note
+
+
+def _completed(known: ObservedCounts, form: str | None, statistics: Sequence[SufficientStatistic]) -> ObservedCounts:
+    """Observed counts with what they lack; what they have stays, as numbers of batches and scales of networks do."""
+    missing = [each for each in statistics if each.name not in known.statistics]
+    if not missing and (form is None or known.compressed is not None):
+        return known
+    matrix = _table(known)
+    more = observe(matrix, statistics=missing, dense=False).statistics if missing else {}
+    compressed = compress_matrix(matrix) if form is not None and known.compressed is None else known.compressed
+    return replace(known, compressed=compressed, statistics={**known.statistics, **more})
+
+
+def _table(known: ObservedCounts) -> Any:
+    """The counts themselves, from whichever form is kept."""
+    if known.dense is not None or known.compressed is None:
+        return np.asarray(known.rows())
+    packed = known.compressed
+    entries = (np.asarray(packed.entry_count), (np.asarray(packed.entry_cell), np.asarray(packed.entry_gene)))
+    return sp.csr_array(entries, shape=(known.n_cells, known.n_genes))
 
 
 def _form(model: Model, batch_size: int | None) -> tuple[str | None, str]:

@@ -11,16 +11,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import biject_to
+from numpyro.distributions import biject_to, constraints
 
+from modelwright.bayesian.builders.axes import beside
 from modelwright.bayesian.builders.composition import Decoded
 from modelwright.bayesian.builders.guide import Guide
 from modelwright.bayesian.builders.model import Model
-from modelwright.bayesian.builders.specification import AbstractParamSpec
+from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.guide_sites import Start
 from modelwright.bayesian.components.observed import ObservedCounts
 from modelwright.bayesian.inference.map_laplace import LaplaceFit, laplace
 from modelwright.core.errors import ConfigurationError
+
+AXES = {"mu": (GENES,), "r": (GENES,), "p_capture": (CELLS,)}
+"""Axes of a moment, by name; the others are single numbers."""
+
+SUPPORTS = {
+    **dict.fromkeys(("mu", "r", "phi"), constraints.positive),
+    **dict.fromkeys(("p", "gate", "p_capture"), constraints.unit_interval),
+}
+"""What a parameter of this name has to range over for its moment to be a value of it."""
+
+SPREAD_OF_COMPONENTS = 0.3
+"""Standard deviation on the unconstrained scale by which components are set apart (arbitrary)."""
 
 LEAST_SPREAD, LARGEST_SPREAD = 1e-4, 3.0
 """Spreads that a guide may begin with: a mode in a corner has curvatures that say little."""
@@ -51,11 +64,19 @@ def starts_from_data(
 
 
 def values_from_moments(model: Model, data: ObservedCounts) -> dict[str, Any]:
-    """Parameter -> value, for parameters with the usual names (see `moments_of`)."""
+    """Parameter -> value, for parameters with the usual names (see `moments_of`) that can take such a value.
+
+    A name alone says little: a `mu` on the real numbers is a logarithm, a `phi` between 0 and 1 no odds. A moment is
+    used where the parameter has the support that moments of this name have, and all axes of known length.
+    """
     moments = moments_of(data)
-    return {
-        spec.name: _spread_over(moments[spec.name], spec, model, data) for spec in model.specs if spec.name in moments
+    lengths = {**model.lengths, CELLS: data.n_cells, GENES: data.n_genes, **data.lengths}
+    found = {
+        spec.name: _spread_over(moments[spec.name], spec, lengths)
+        for spec in model.specs
+        if spec.name in moments and spec.support == SUPPORTS[spec.name] and set(spec.dims) <= set(lengths)
     }
+    return {spec.name: found[spec.name] for spec in model.specs if _inside(spec, found.get(spec.name))}
 
 
 def moments_of(data: ObservedCounts) -> dict[str, Any]:
@@ -95,14 +116,24 @@ def moments_of(data: ObservedCounts) -> dict[str, Any]:
     return {"mu": mean, "r": mean * phi, "p": p, "phi": phi, "gate": 0.05, "p_capture": share}
 
 
-def _spread_over(value: Any, spec: AbstractParamSpec, model: Model, data: ObservedCounts) -> Any:
-    """A moment as a value of the parameter; components are set apart a little, or they would stay alike for ever."""
-    lengths = {**model.lengths, "n_cells": data.n_cells, "n_genes": data.n_genes, **data.lengths}
+def _spread_over(value: Any, spec: AbstractParamSpec, lengths: Mapping[str, int]) -> Any:
+    """A moment as a value of the parameter: its mean where the parameter is one for all genes or cells.
+
+    Components are set apart a little on the unconstrained scale, or they would stay alike for ever.
+    """
+    axes = AXES.get(spec.name, ())
+    if not set(axes) <= set(spec.dims):
+        value, axes = np.mean(value), ()
     shape = tuple(lengths[dim] for dim in spec.dims)
-    found = np.broadcast_to(np.asarray(value, float), shape)
-    if not spec.is_mixture:
+    found = np.broadcast_to(np.asarray(beside(np.asarray(value, float), axes, spec.dims), float), shape)
+    if COMPONENTS not in spec.dims:
         return found
-    return found * np.exp(0.3 * np.random.default_rng(0).standard_normal(shape))
+    apart = SPREAD_OF_COMPONENTS * np.random.default_rng(0).standard_normal(shape)
+    return np.asarray(spec.bijector(spec.bijector.inv(found) + apart), float)
+
+
+def _inside(spec: AbstractParamSpec, value: Any) -> bool:
+    return value is not None and bool(np.all(spec.support(value)))
 
 
 def _from_mode(model: Model, guide: Guide, fit: LaplaceFit) -> dict[str, Start]:

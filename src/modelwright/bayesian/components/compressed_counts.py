@@ -153,7 +153,7 @@ def _entries(counts: Any) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]
     if sparse.issparse(counts):
         if counts.ndim != 2:
             raise _not_a_table(counts.shape)
-        _check_values(counts.data if hasattr(counts, "data") and counts.format != "lil" else counts.tocoo().data)
+        check_counts(counts)
         table = sparse.csr_array(counts)
         if not table.has_canonical_format:
             table = table.copy()  # never the caller's own arrays
@@ -166,7 +166,7 @@ def _entries(counts: Any) -> tuple[int, int, np.ndarray, np.ndarray, np.ndarray]
         dense = np.asarray(counts)
         if dense.ndim != 2:
             raise _not_a_table(dense.shape)
-        _check_values(dense)
+        check_counts(dense)
         cell, gene = np.nonzero(dense)
         value = dense[cell, gene]
         n_cells, n_genes = dense.shape
@@ -181,7 +181,21 @@ def _not_a_table(shape: tuple[int, ...]) -> DataError:
     )
 
 
-def _check_values(values: np.ndarray) -> None:
+def check_counts(counts: Any) -> None:
+    """Refuse what cannot be counts: what is negative, no whole number, or no number at all.
+
+    Args:
+        counts: A table, sparse or not.
+
+    Raises:
+        DataError: naming the first value that is none.
+
+    Example:
+        >>> check_counts(np.array([[0.0, 3.0]]))
+    """
+    values = np.asarray(counts)
+    if sparse.issparse(counts):
+        values = counts.data if counts.format in ("csr", "csc", "coo", "bsr") else counts.tocoo().data
     if values.size == 0:
         return
     if values.dtype.kind not in "iufb":

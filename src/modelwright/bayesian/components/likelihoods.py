@@ -27,9 +27,22 @@ class AbstractLikelihood(ABC):
             values: Laid-out values of `parameters`, by name.
 
         Returns:
-            Batch shape that broadcasts to (n_cells, n_genes); for likelihoods `over_genes` an event of shape (n_genes,)
-            and a batch shape that broadcasts to (n_cells,).
+            Batch shape that broadcasts to (n_cells, n_genes); of a mixture, whose genes belong together, an event of as
+            many genes as the parameters know of.
         """
+
+    def of_cells(self, values: Mapping[str, Any], n_genes: int) -> dist.Distribution:
+        """Distribution of all genes of a cell together.
+
+        Args:
+            values: Laid-out values of `parameters`, by name.
+            n_genes: Genes, of which no parameter needs to know.
+
+        Returns:
+            Event shape (n_genes,), batch shape that broadcasts to (n_cells,).
+        """
+        single = self.distribution(values)
+        return single.expand((*single.batch_shape[:-1], n_genes)).to_event(1)
 
     @property
     def n_components(self) -> int:
@@ -37,9 +50,9 @@ class AbstractLikelihood(ABC):
         return 0
 
     @property
-    def over_genes(self) -> bool:
-        """Whether `distribution` is of all genes of a cell together instead of single counts."""
-        return False
+    def observes_counts(self) -> bool:
+        """Whether what it observes are counts, so that anything but whole numbers from 0 is refused."""
+        return True
 
     def compressed_form(self, dims: Mapping[str, tuple[str, ...]]) -> str | None:
         """Name of the compressed form for parameters over these axes, None where every entry has to be looked at."""

@@ -55,9 +55,9 @@ class MixtureLikelihood(AbstractLikelihood):
         return self.components
 
     @property
-    def over_genes(self) -> bool:
-        """It already is a distribution of a cell's genes together."""
-        return True
+    def observes_counts(self) -> bool:
+        """As its components do."""
+        return self.base.observes_counts
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -65,8 +65,12 @@ class MixtureLikelihood(AbstractLikelihood):
         return (*self.base.parameters, self.weights)
 
     def distribution(self, values: Mapping[str, Any]) -> dist.Distribution:
-        """Distribution of all genes of a cell; the weights are (n_components, 1), as laid out, or one row per cell."""
+        """Distribution of all genes that the parameters know of; see `of_cells`."""
+        return self.of_cells(values, 1)
+
+    def of_cells(self, values: Mapping[str, Any], n_genes: int) -> dist.Distribution:
+        """See `AbstractLikelihood.of_cells`; the weights are (n_components, 1), as laid out, or one row per cell."""
         weights = jnp.squeeze(values[self.weights], -1)
         single = self.base.distribution(values)
-        shape = jnp.broadcast_shapes(single.batch_shape, (*weights.shape, 1))
+        shape = jnp.broadcast_shapes(single.batch_shape, (*weights.shape, n_genes))
         return dist.MixtureSameFamily(dist.Categorical(probs=weights), single.expand(shape).to_event(1))

@@ -31,6 +31,11 @@ class GaussianLikelihood(AbstractLikelihood):
         """Names of the parameters it needs."""
         return (self.mean, self.sd)
 
+    @property
+    def observes_counts(self) -> bool:
+        """Any number may be observed."""
+        return False
+
     def distribution(self, values: Mapping[str, Any]) -> dist.Distribution:
         """See `AbstractLikelihood.distribution`."""
         return dist.Normal(values[self.mean], values[self.sd])
@@ -57,6 +62,11 @@ class LogNormalLikelihood(AbstractLikelihood):
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters it needs."""
         return (self.location, self.scale)
+
+    @property
+    def observes_counts(self) -> bool:
+        """Any number above 0 may be observed."""
+        return False
 
     def distribution(self, values: Mapping[str, Any]) -> dist.Distribution:
         """See `AbstractLikelihood.distribution`."""
