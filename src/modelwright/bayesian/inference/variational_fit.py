@@ -73,9 +73,16 @@ class VariationalFit(AbstractFit):
             return guide_draws(self.model, self.guide, self._values, self.fitted.call, named_seed(seed, "sample"), n)
 
     def log_ratios(self, n: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Log p(y, z) and log q(z) at `n` draws z of the guide, shape (n,) each."""
-        with jax.enable_x64(self.is_double):
-            return log_ratios(self.model, self.guide, self._values, self.fitted.call, named_seed(seed, "ratios"), n)
+        """Log p(y, z) and log q(z) at `n` draws z of the guide, shape (n,) each.
+
+        In double precision whatever the fit was made in: the densities of whole tables are so large that in single
+        precision their differences are rounding errors.
+        """
+        call = self.fitted.call.in_double()
+        values = jax.tree.map(_in_double, self._values)
+        with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            guide = self.guide if self.is_double else settled_guide(self.guide, call, self.settings["seed"])
+            return log_ratios(self.model, guide, values, call, named_seed(seed, "ratios"), n)
 
     def diagnose(self) -> Verdict:
         """Plateau of the ELBO, k-hat of the guide against the model, reach of the gradient, what data leave open."""
@@ -152,3 +159,8 @@ class VariationalFit(AbstractFit):
             settings=settings,
             seconds=document["seconds"],
         )
+
+
+def _in_double(leaf: Any) -> np.ndarray:
+    array = np.asarray(leaf)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
