@@ -6,7 +6,7 @@
 All of it happens in the unconstrained space, where a normal distribution can live.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from modelwright.bayesian.inference.curvature import Arrowhead, Curvature, Dense
 from modelwright.bayesian.inference.data_models import AbstractDataModel
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
-from modelwright.bayesian.inference.guide_draws import in_blocks
+from modelwright.bayesian.inference.guide_draws import chosen, in_blocks
 from modelwright.bayesian.inference.lbfgs import climb
 from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.bayesian.inference.tracing import Call
@@ -156,12 +156,13 @@ class LaplaceFit(AbstractFit):
         noise = named_generator(seed, "laplace").standard_normal((n, self.density.size))
         return self.mode + self.curvature.draw(noise)
 
-    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+    def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws of the approximation, mapped to the supports; see `AbstractFit.sample`."""
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
             arrays = self.fitted.call.device_arrays()
             one = lambda arrays, z: self.density.constrain(z, arrays)  # noqa: E731
-            return dict(in_blocks(one, arrays, self.unconstrained_draws(n, seed)))
+            z = self.unconstrained_draws(n, seed)
+            return dict(in_blocks(chosen(one, sites, n, arrays, z[0]), arrays, z))
 
     def log_ratios(self, n: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Log densities of the model and of the approximation at draws of the latter, shape (n,) each."""
@@ -178,9 +179,11 @@ class LaplaceFit(AbstractFit):
 
         return Verdict.of(check_laplace_fit(self))
 
-    def to_inferencedata(self, n: int = 1000, seed: int = 0) -> az.InferenceData:
+    def to_inferencedata(
+        self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None
+    ) -> az.InferenceData:
         """One chain of `n` draws, with named axes."""
-        arrays = {name: values[None] for name, values in self.sample(n, seed).items()}
+        arrays = {name: values[None] for name, values in self.sample(n, seed, sites=sites).items()}
         attrs = {"engine": "laplace", "iterations": self.iterations, "log_evidence": self.log_evidence}
         dims = self.fitted.named_dims()
         return az.InferenceData(posterior=draws_dataset(arrays, coords=self.fitted.coords, dims=dims, attrs=attrs))
@@ -192,7 +195,9 @@ class LaplaceFit(AbstractFit):
         from modelwright.bayesian.diagnostics.pointwise_loo import leave_one_out
 
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-            return leave_one_out(self.fitted, self.sample(draws), unit=unit, model=model)
+            return leave_one_out(
+                self.fitted, self.sample(draws, sites=self.fitted.sites().latent), unit=unit, model=model
+            )
 
     def save(self, folder: Path | str) -> Path:
         """Write mode and curvature to a folder."""

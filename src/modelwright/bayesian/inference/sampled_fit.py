@@ -1,6 +1,6 @@
 """NUTS with the same result as the other ways of fitting: `nuts(model, counts)`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.names import suggestion
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.seeds import named_generator
 from modelwright.core.verdict import Verdict
@@ -115,12 +116,16 @@ class SampledFit(AbstractFit):
         """Draws of all chains."""
         return int(self.trace.posterior.sizes["chain"] * self.trace.posterior.sizes["draw"])
 
-    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+    def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws picked at random, each at most once where there are enough; see `AbstractFit.sample`."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ConfigurationError("not usable", field="n", expected="a whole number of at least 1", got=n)
         picked = named_generator(seed, "sample").choice(self.draws, size=n, replace=n > self.draws)
-        return {name: values[picked] for name, values in self._flat().items()}
+        flat = self._flat()
+        for name in sites or ():
+            if name not in flat:
+                raise ConfigurationError("no such site", field="sites", got=name, todo=suggestion(name, flat))
+        return {name: flat[name][picked] for name in flat if sites is None or name in sites}
 
     def diagnose(self) -> Verdict:
         """R-hat, effective sample sizes, divergences, tree depth and energies together."""
@@ -128,11 +133,14 @@ class SampledFit(AbstractFit):
 
         return assess_convergence(self.trace).verdict
 
-    def to_inferencedata(self, n: int | None = None, seed: int = 0) -> az.InferenceData:
-        """The trace with all its chains; or `n` draws of it."""
-        if n is None:
+    def to_inferencedata(
+        self, n: int | None = None, seed: int = 0, *, sites: Collection[str] | None = None
+    ) -> az.InferenceData:
+        """The trace with all its chains; or `n` draws of it, or of some of its sites."""
+        if n is None and sites is None:
             return self.trace
-        arrays = {name: values[None] for name, values in self.sample(n, seed).items()}
+        n = self.draws if n is None else n
+        arrays = {name: values[None] for name, values in self.sample(n, seed, sites=sites).items()}
         dims = {str(k): [str(d) for d in v.dims[2:]] for k, v in self.trace.posterior.data_vars.items()}
         dataset = draws_dataset(arrays, coords=self.fitted.coords, dims=dims, attrs=self.trace.posterior.attrs)
         return az.InferenceData(posterior=dataset)

@@ -1,6 +1,6 @@
 """The result of stochastic variational inference."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,11 +66,12 @@ class VariationalFit(AbstractFit):
     def _values(self) -> dict[str, Any]:
         return {**self.params, **(self.mutable or {})}
 
-    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+    def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws of the guide, with the deterministic sites of the model; see `AbstractFit.sample`."""
         check_seed(seed)
         with jax.enable_x64(self.is_double):
-            return guide_draws(self.model, self.guide, self._values, self.fitted.call, named_seed(seed, "sample"), n)
+            number = named_seed(seed, "sample")
+            return guide_draws(self.model, self.guide, self._values, self.fitted.call, number, n, sites)
 
     def log_ratios(self, n: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Log p(y, z) and log q(z) at `n` draws z of the guide, shape (n,) each.
@@ -90,9 +91,11 @@ class VariationalFit(AbstractFit):
 
         return Verdict.of(check_variational_fit(self))
 
-    def to_inferencedata(self, n: int = 1000, seed: int = 0) -> az.InferenceData:
+    def to_inferencedata(
+        self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None
+    ) -> az.InferenceData:
         """One chain of `n` draws, with named axes and the settings among the attributes."""
-        arrays = {name: values[None] for name, values in self.sample(n, seed).items()}
+        arrays = {name: values[None] for name, values in self.sample(n, seed, sites=sites).items()}
         attrs = {
             "engine": "svi",
             "ended": self.ended,
@@ -109,7 +112,9 @@ class VariationalFit(AbstractFit):
         from modelwright.bayesian.diagnostics.pointwise_loo import leave_one_out
 
         with jax.enable_x64(self.is_double):
-            return leave_one_out(self.fitted, self.sample(draws), unit=unit, model=model)
+            return leave_one_out(
+                self.fitted, self.sample(draws, sites=self.fitted.sites().latent), unit=unit, model=model
+            )
 
     def save(self, folder: Path | str) -> Path:
         """Write parameters, ELBO and settings to a folder; `load` reads them back beside model, guide and data."""
