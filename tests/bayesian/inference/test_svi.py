@@ -244,6 +244,19 @@ def test_interrupt_keeps_the_steps_made(observed: Observed, progress: Callable[[
 
 
 @pytest.mark.slow
+def test_interrupt_at_the_last_step_is_not_forgotten() -> None:
+    """All steps are made, and still whoever goes on from here has to know that somebody pressed Ctrl-C."""
+
+    def press_last(event: ProgressEvent) -> None:
+        if event.stage == "fit" and event.done == event.total:
+            signal.raise_signal(signal.SIGINT)
+
+    fit = svi(normal_model, normal_guide, HEIGHTS, steps=4, settings=NO_STOP, progress=press_last)
+    assert len(fit.elbo) == 4
+    assert fit.interrupted
+    assert fit.ended == "interrupted at step 4 of 4"
+
+
 def test_mini_batches_have_the_elbo_of_all_data() -> None:
     still = SviSettings(learning_rate=0.0, stopping=None, precision="float64", particles=4)
     whole = svi(normal_model, normal_guide, HEIGHTS, steps=3000, settings=still)

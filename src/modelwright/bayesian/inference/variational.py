@@ -153,6 +153,7 @@ def svi(
         params = jax.tree.map(np.asarray, compiled.constrain(state.params, compiled.arrays))
         touched = jax.tree.map(np.asarray, state.touched)
         mutable = jax.tree.map(np.asarray, state.mutable)
+        course.interrupted = course.interrupted or noted.pressed  # after the last chunk, too, somebody waits for an end
     plain = {
         "steps": steps,
         "batch_size": batch_size,
@@ -204,6 +205,6 @@ def _drive(
             progress(ProgressEvent("fit", course.done, course.end, "steps", info))
         except KeyboardInterrupt:
             noted.pressed = True
-        course.interrupted = noted.pressed and course.done < course.end
+        course.interrupted = noted.pressed
         keeper.offer(state, course)
     return state
