@@ -81,6 +81,12 @@ class Dense(Curvature):
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray, int]:
         return _floored(self.matrix[None])
 
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """H^-1, shape (d, d)."""
+        strength, axes, _ = self._spectrum
+        return (axes[0] / strength[0]) @ axes[0].T
+
     @property
     def log_determinant(self) -> float:
         """Log determinant of H."""

@@ -129,11 +129,12 @@ class LaplaceFit(AbstractFit):
         """How the mean of each row's unknowns moves with each global number: row site -> global number -> slope.
 
         Shapes are those of the sites' unconstrained values; a global site of several numbers has one entry each, called
-        like w[0]. Empty unless the curvature is an arrowhead.
+        like w[0]. Of a dense curvature the global numbers are the sites of a single number, and every other site has
+        slopes on all of them together: the regression cov(site, globals) cov(globals, globals)^-1.
         """
         arrow = self.curvature
         if not isinstance(arrow, Arrowhead):
-            return {}
+            return self._dense_slopes()
         labels = self.density.labels()
         full = np.zeros((self.density.size, len(arrow.global_places)))
         full[arrow.row_places] = arrow.slopes
@@ -145,6 +146,19 @@ class LaplaceFit(AbstractFit):
             }
             for name in rows
         }
+
+    def _dense_slopes(self) -> dict[str, dict[str, np.ndarray]]:
+        assert isinstance(self.curvature, Dense)
+        covariance, places = self.curvature.covariance, self.density.places
+        single = {name: place.start for name, place in places.items() if self.density.shapes[name] == ()}
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for name, place in places.items():
+            others = {other: at for other, at in single.items() if other != name}
+            among = list(others.values())
+            slopes = np.linalg.solve(covariance[np.ix_(among, among)], covariance[among, place])
+            shape = self.density.shapes[name]
+            found[name] = {other: slopes[k].reshape(shape) for k, other in enumerate(others)}
+        return found
 
     def locations(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Site -> location and scale in the unconstrained space, to begin a guide from."""
