@@ -1,6 +1,6 @@
 """Counts made ready for a model: compressed where that serves, with the statistics that its guide looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,26 @@ LARGEST_DENSE = 50_000_000
 """Entries up to which the whole table is kept beside its compressed form (400 MB), for checks entry by entry."""
 
 
-def made_ready(model: Model, data: Any, guide: Any = None, *, batch_size: int | None = None) -> Ready:
+def made_ready(
+    model: Model,
+    data: Any,
+    guide: Any = None,
+    *,
+    batch_size: int | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> Ready:
     """Counts as a model takes them, and its guide with a place to begin; see `AbstractDataModel.made_ready`."""
     observed, note = observed_for(model, guide, data, batch_size=batch_size)
     first = values_from_moments(model, observed)
-    if not isinstance(guide, Guide) or guide.starts:
+    if not isinstance(guide, Guide) or all(spec.name in guide.starts for spec in guide.specs):
         return Ready(guide, observed, first, (note,))
-    starts, found, narrowest = starts_from_data(model, guide, observed, first)
-    if narrowest is None:
-        return Ready(guide.starting_at(starts), observed, first, (note, found))
+    starts, found, narrowest = starts_from_data(model, guide, observed, first, kwargs)
+    own, guide = guide.starts, guide.starting_at({**starts, **guide.starts})
+    if narrowest is None or own:  # who begins elsewhere may have a way to go
+        return Ready(guide, observed, first, (note, found))
     # From the mode there is little way to go: steps beyond the narrowest spread would only shake the guide.
     learning_rate = float(np.clip(STEP_IN_SPREADS * narrowest, *LEARNING_RATES))
-    return Ready(guide.starting_at(starts), observed, first, (note, found), learning_rate)
+    return Ready(guide, observed, first, (note, found), learning_rate)
 
 
 def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None = None) -> tuple[ObservedCounts, str]:

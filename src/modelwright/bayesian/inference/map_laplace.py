@@ -15,11 +15,11 @@ import jax
 import numpy as np
 
 from modelwright.bayesian.inference.curvature import Arrowhead, Curvature, Dense, curvature_at
-from modelwright.bayesian.inference.data_models import AbstractDataModel
+from modelwright.bayesian.inference.data_models import AbstractDataModel, data_as_fitted
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
 from modelwright.bayesian.inference.guide_draws import chosen, in_blocks
-from modelwright.bayesian.inference.lbfgs import climb
+from modelwright.bayesian.inference.lbfgs import Climb, climb
 from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.bayesian.inference.unconstrained import Unconstrained
@@ -60,7 +60,7 @@ def laplace(
         progress: Called with events of the stages "climb" and "curvature".
 
     Raises:
-        ConfigurationError: more than 500 unknowns whose curvature is no arrowhead.
+        NoCurvatureError: more than 500 unknowns whose curvature is no arrowhead.
 
     Source: L. Tierney, J. Kadane (1986), https://doi.org/10.1080/01621459.1986.10478240.
 
@@ -75,19 +75,33 @@ def laplace(
     """
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         if isinstance(model, AbstractDataModel):
-            ready = model.made_ready(data)
+            ready = model.made_ready(data, kwargs=kwargs)
             data, start = ready.data, {**ready.start, **(start or {})}
         args = data if isinstance(data, tuple) else (data,)
         subject = Subject(model, Call.of(args, kwargs or {}, constant=constant_data), coords or {}, dims or {})
-        density = Unconstrained.of(model, subject.call)
-        z = density.unconstrain(start) if start else np.zeros(density.size)
         progress(ProgressEvent("climb", 0, 1))
-        found = climb(density, z, iterations=iterations)
+        density, found = mode_of(model, subject.call, start or {}, iterations=iterations)
         progress(ProgressEvent("climb", 1, 1, info={"iterations": found.iterations}))
         progress(ProgressEvent("curvature", 0, 1))
         curvature = curvature_at(density, found.z)
         progress(ProgressEvent("curvature", 1, 1))
     return LaplaceFit(subject, density, found.z, found.log_joint, found.gradient, curvature, found.iterations)
+
+
+def mode_of(
+    model: Callable[..., Any], call: Call, start: Mapping[str, Any], *, iterations: int = 1000
+) -> tuple[Unconstrained, Climb]:
+    """The climb to the mode alone; what it finds is of use also where there is no curvature to be had.
+
+    Args:
+        model: The model.
+        call: What it is called with; call with double precision on.
+        start: As for `laplace`.
+        iterations: As for `laplace`.
+    """
+    density = Unconstrained.of(model, call)
+    z = density.unconstrain(start) if start else np.zeros(density.size)
+    return density, climb(density, z, iterations=iterations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,9 +250,8 @@ class LaplaceFit(AbstractFit):
     ) -> "LaplaceFit":
         """Read back what `save` wrote, beside the model and the data it was fitted to."""
         groups, document = read_fit(folder, "laplace")
-        args = data if isinstance(data, tuple) else (data,)
-        call = Call.of(args, kwargs or {}, constant=document["constant_data"])
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            call = Call.of(data_as_fitted(model, data), kwargs or {}, constant=document["constant_data"])
             density = Unconstrained.of(model, call)
         point, parts = groups["point"], groups["curvature"]
         return cls(

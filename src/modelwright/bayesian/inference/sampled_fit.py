@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from modelwright.bayesian.inference.data_models import AbstractDataModel
+from modelwright.bayesian.inference.curvature import NoCurvatureError, curvature_at
+from modelwright.bayesian.inference.data_models import AbstractDataModel, Ready, data_as_fitted
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
-from modelwright.bayesian.inference.map_laplace import laplace
+from modelwright.bayesian.inference.map_laplace import mode_of
 from modelwright.bayesian.inference.samplers import sample_numpyro_model
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import draws_dataset
@@ -47,7 +48,8 @@ def nuts(
         settings: Draws, chains, seed and the rest.
         kwargs: Keyword arguments of the model.
         start: Latent site -> value near which the chains start.
-        scale: Latent site -> rough posterior standard deviation in the unconstrained space.
+        scale: Latent site -> rough posterior standard deviation in the unconstrained space; for sites without one that
+            of the mode's curvature, where the model makes its data ready.
         coords: Dimension -> labels.
         dims: Site -> names of its dimensions; where there are none, the plates that the site stands in.
         progress: As in `sample_numpyro_model`.
@@ -57,13 +59,16 @@ def nuts(
 
     Source: M. Hoffman, A. Gelman (2014), https://jmlr.org/papers/v15/hoffman14a.html.
     """
+    ready = Ready(None, data, {})
     if isinstance(model, AbstractDataModel):
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-            data = model.made_ready(data).data
-        if start is None:
-            start, scale = _near_the_mode(model, data, kwargs)
-    args = data if isinstance(data, tuple) else (data,)
+            ready = model.made_ready(data, kwargs=kwargs)
+    args = ready.data if isinstance(ready.data, tuple) else (ready.data,)
     subject = Subject(model, Call.of(args, kwargs or {}), coords or {}, dims or {})
+    notes = ready.notes
+    if isinstance(model, AbstractDataModel) and start is None:
+        start, spread, found = _near_the_mode(subject, ready.start)
+        scale, notes = {**spread, **(scale or {})} or None, (*notes, found)
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         named = subject.named_dims()
     trace = sample_numpyro_model(
@@ -77,21 +82,21 @@ def nuts(
         start=start,
         scale=scale,
     )
-    return SampledFit(subject, trace)
+    return SampledFit(subject, trace, notes)
 
 
-def _near_the_mode(
-    model: Callable[..., Any], data: Any, kwargs: Mapping[str, Any] | None
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Where chains start, and rough standard deviations; nothing where the mode has no curvature to speak of."""
-    try:
-        fit = laplace(model, data, kwargs=kwargs)
-    except ConfigurationError:
-        return None, None
+def _near_the_mode(subject: Subject, first: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Where chains start, rough standard deviations (none where the mode has no curvature to be had), both in words."""
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-        values = fit.density.constrain(fit.mode, fit.subject.call.device_arrays())
-    spread = {name: np.clip(scale, 1e-4, 1.0) for name, (_, scale) in fit.locations().items()}
-    return {name: np.asarray(values[name]) for name in spread}, spread
+        density, found = mode_of(subject.model, subject.call, first)
+        values = density.constrain(found.z, subject.call.device_arrays())
+        start = {name: np.asarray(values[name]) for name in density.shapes}
+        how = f"chains start near the mode, found in {found.iterations} iterations"
+        try:
+            spread = np.sqrt(curvature_at(density, found.z).variances())
+        except NoCurvatureError as error:
+            return start, {}, f"{how} (no curvature: {error.what})"
+    return start, density.unravel(np.clip(spread, 1e-4, 1.0)), f"{how}, with steps scaled by its curvature"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +106,12 @@ class SampledFit(AbstractFit):
     Args:
         fitted: The model with its data.
         trace: The draws of every chain, and what the sampler says of them.
+        notes: What was decided before sampling and why, sentences.
     """
 
     fitted: Subject
     trace: az.InferenceData
+    notes: tuple[str, ...] = ()
 
     @property
     def subject(self) -> Subject:
@@ -170,7 +177,9 @@ class SampledFit(AbstractFit):
         names = {str(name): [str(d) for d in v.dims[2:]] for name, v in self.trace.posterior.data_vars.items()}
         coords = {dim: self.trace.posterior[dim].values.tolist() for v in names.values() for dim in v}
         attrs = dict(self.trace.posterior.attrs)
-        return write_fit(Path(folder), "nuts", groups, {"attrs": attrs, "dims": names, "coords": coords})
+        return write_fit(
+            Path(folder), "nuts", groups, {"attrs": attrs, "dims": names, "coords": coords, "notes": list(self.notes)}
+        )
 
     @classmethod
     def load(
@@ -179,12 +188,13 @@ class SampledFit(AbstractFit):
         """Read back what `save` wrote, beside the model and the data it was fitted to."""
         groups, document = read_fit(folder, "nuts")
         dims, coords, attrs = document["dims"], document["coords"], document["attrs"]
-        args = data if isinstance(data, tuple) else (data,)
+        with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            args = data_as_fitted(model, data)
         trace = az.InferenceData(
             posterior=draws_dataset(groups["posterior"], coords=coords, dims=dims, attrs=attrs),
             sample_stats=draws_dataset(groups["sample_stats"], attrs=attrs),
         )
-        return cls(Subject(model, Call.of(args, kwargs or {}), coords, dims), trace)
+        return cls(Subject(model, Call.of(args, kwargs or {}), coords, dims), trace, tuple(document.get("notes", ())))
 
     def _flat(self) -> dict[str, np.ndarray]:
         data = self.trace.posterior.data_vars

@@ -122,7 +122,7 @@ def svi(
     began = time.perf_counter()
     if isinstance(model, AbstractDataModel):
         with jax.enable_x64(settings.is_double(batch_size)):
-            ready = model.made_ready(data, guide, batch_size=batch_size)
+            ready = model.made_ready(data, guide, batch_size=batch_size, kwargs=extra)
         guide, data, notes = ready.guide or guide, ready.data, ready.notes
         near, suggested = ready.start, ready.learning_rate
     if settings.learning_rate is None:

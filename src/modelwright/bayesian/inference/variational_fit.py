@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from modelwright.bayesian.inference.autoguides import settled_guide
+from modelwright.bayesian.inference.data_models import data_as_fitted
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
 from modelwright.bayesian.inference.guide_draws import guide_draws, log_ratios
@@ -147,9 +148,9 @@ class VariationalFit(AbstractFit):
         """
         groups, document = read_fit(folder, "svi")
         settings = document["settings"]
-        args = data if isinstance(data, tuple) else (data,)
-        call = Call.of(args, kwargs or {}, constant=settings["constant_data"])
         with jax.enable_x64(bool(settings["double"])):
+            args = data_as_fitted(model, data, guide, batch_size=settings["batch_size"])
+            call = Call.of(args, kwargs or {}, constant=settings["constant_data"])
             settled = settled_guide(guide, call, settings["seed"])
         return cls(
             model=model,
