@@ -59,7 +59,7 @@ def test_the_network_is_registered_once_and_does_not_grow_with_the_cells() -> No
         return jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(registered))
 
     assert sizes(5) == sizes(9)
-    assert set(sizes(5)) == {"p_offset", "p_slopes", "p_width", "p_amortizer$params"}
+    assert set(sizes(5)) == {"p$offset", "p$slopes", "p$width", "p_amortizer$params"}
 
 
 def test_it_begins_at_the_straight_line_through_the_start() -> None:

@@ -58,20 +58,20 @@ def evidence() -> float:
 def exact_joint(units: tuple[int, ...]) -> dict[str, Any]:
     factor = np.sqrt(SHRINK) * np.array([[1.0], [-1.0]])
     return {
-        "joint_loc": np.full((*units, 2), CENTRE),
-        "joint_factor": np.broadcast_to(factor, (*units, 2, 1)),
-        "joint_scale": np.full((*units, 2), np.sqrt(1.0 - 2.0 * SHRINK)),
+        "joint$loc": np.full((*units, 2), CENTRE),
+        "joint$factor": np.broadcast_to(factor, (*units, 2, 1)),
+        "joint$scale": np.full((*units, 2), np.sqrt(1.0 - 2.0 * SHRINK)),
     }
 
 
 def exact_conditional() -> dict[str, Any]:
     marginal = 1.0 - SHRINK
     return {
-        "a_loc": np.array(CENTRE),
-        "a_scale": np.array(np.sqrt(marginal)),
-        "b_loc": np.array(CENTRE),
-        "b_scale": np.array(np.sqrt(marginal - SHRINK**2 / marginal)),
-        "b_slopes_on_a": np.array(-SHRINK / marginal),
+        "a$loc": np.array(CENTRE),
+        "a$scale": np.array(np.sqrt(marginal)),
+        "b$loc": np.array(CENTRE),
+        "b$scale": np.array(np.sqrt(marginal - SHRINK**2 / marginal)),
+        "b$slopes_on_a": np.array(-SHRINK / marginal),
     }
 
 

@@ -10,12 +10,14 @@ import pytest
 from numpyro.distributions import constraints
 from scipy import stats
 
+from modelwright.bayesian.diagnostics.identifiability import identify
+from modelwright.bayesian.inference import guide_draws
 from modelwright.bayesian.inference.fit_result import AbstractFit
 from modelwright.bayesian.inference.map_laplace import LaplaceFit, laplace
 from modelwright.bayesian.inference.sampled_fit import SampledFit, nuts
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.variational import SviSettings, VariationalFit, svi
-from modelwright.core.errors import DataError, NotFoundError
+from modelwright.core.errors import ConfigurationError, DataError, NotFoundError
 
 Y = np.random.default_rng(2).normal([1.0, -0.5], 1.0, (20, 2))
 GENES = ["CD3E", "GNLY"]
@@ -107,3 +109,25 @@ def test_files_give_back_the_same_draws(fits: dict[str, AbstractFit], tmp_path: 
 def test_verdict_on_a_good_fit_is_good(fits: dict[str, AbstractFit], kind: str) -> None:
     verdict = fits[kind].diagnose()
     assert verdict.grade == "good", verdict.sentence
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_draws_of_chosen_sites_are_those_of_all(fits: dict[str, AbstractFit], kind: str) -> None:
+    some, every = fits[kind].sample(5, 1, sites=("mean",)), fits[kind].sample(5, 1)
+    assert set(some) == {"mean"}
+    np.testing.assert_array_equal(some["mean"], every["mean"])  # exact: the same draws
+    assert set(fits[kind].to_inferencedata(5, sites=("twice",)).posterior.data_vars) == {"twice"}
+    with pytest.raises(ConfigurationError, match="did you mean 'mean'"):
+        fits[kind].sample(5, sites=("maen",))
+
+
+@pytest.mark.parametrize("kind", ["svi", "laplace"])
+def test_draws_too_large_are_refused_and_checks_need_none_of_them(
+    fits: dict[str, AbstractFit], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand draws of two sites of two numbers are 32 kB; the latent site alone is drawn whatever the limit."""
+    monkeypatch.setattr(guide_draws, "LARGEST_DRAWS", 20_000)
+    with pytest.raises(ConfigurationError, match=r"draws of all sites would take .* of shape 2"):
+        fits[kind].sample(1000)
+    assert fits[kind].loo(draws=1000).unit == ("cell",)
+    assert identify(fits[kind], draws=1000).table["site"].unique().tolist() == ["mean"]

@@ -89,6 +89,15 @@ def test_slopes_say_how_genes_move_with_the_global_number(gene_fits: tuple[Lapla
     # a regression of each gene's number on the global one, from the covariance: another route to the same slope
     np.testing.assert_allclose(slopes["mu"]["size"], covariance[places["mu"], size] / covariance[size, size], rtol=1e-8)
     assert (slopes["mu"]["size"] < 0).all()  # a larger size needs smaller means
+    dense = fit.slopes["mu"]["size"]  # of the whole Hessian, by a third route
+    np.testing.assert_allclose(dense, slopes["mu"]["size"], rtol=1e-6)  # both from products that agree to 1e-8
+
+
+def test_single_numbers_have_slopes_on_each_other() -> None:
+    """Precision [[5, 4], [4, 5]]: the mean of a falls by 4/5 for every unit of b."""
+    slopes = laplace(sums, np.array([1.0, 0.5, 2.0, 1.5])).slopes
+    assert float(slopes["a"]["b"]) == pytest.approx(-0.8, rel=1e-10)
+    assert set(slopes["a"]) == {"b"}
 
 
 def test_rows_that_depend_on_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,6 +244,19 @@ def test_interrupt_keeps_the_steps_made(observed: Observed, progress: Callable[[
 
 
 @pytest.mark.slow
+def test_interrupt_at_the_last_step_is_not_forgotten() -> None:
+    """All steps are made, and still whoever goes on from here has to know that somebody pressed Ctrl-C."""
+
+    def press_last(event: ProgressEvent) -> None:
+        if event.stage == "fit" and event.done == event.total:
+            signal.raise_signal(signal.SIGINT)
+
+    fit = svi(normal_model, normal_guide, HEIGHTS, steps=4, settings=NO_STOP, progress=press_last)
+    assert len(fit.elbo) == 4
+    assert fit.interrupted
+    assert fit.ended == "interrupted at step 4 of 4"
+
+
 def test_mini_batches_have_the_elbo_of_all_data() -> None:
     still = SviSettings(learning_rate=0.0, stopping=None, precision="float64", particles=4)
     whole = svi(normal_model, normal_guide, HEIGHTS, steps=3000, settings=still)
@@ -338,3 +351,15 @@ def test_arrays_are_data_and_everything_else_is_the_program() -> None:
     assert args == ("first", {"x": "second"})
     assert kwargs == {"size": 3, "name": "a", "nothing": None}
     assert Call.of((np.arange(3),), {}, constant=True).arrays == ()
+
+
+def test_ratios_of_single_precision_fits_are_computed_in_double() -> None:
+    """At the exact posterior every ratio is the log evidence; in single precision they scatter by whole nats."""
+    y = 300.0 + np.random.default_rng(0).normal(size=3000)
+    fit = svi(normal_model, normal_guide, y, steps=1, batch_size=10, settings=NO_STOP)
+    assert not fit.is_double
+    precision = len(y) + 0.25
+    exact = replace(fit, params={"loc": np.float64(y.sum() / precision), "scale": np.float64(precision**-0.5)})
+    of_model, of_guide = exact.log_ratios(20)
+    # float64 sums of size 3e4: rounding near 1e-11 each
+    np.testing.assert_allclose(of_model - of_guide, (of_model - of_guide)[0], rtol=0, atol=1e-8)

@@ -151,11 +151,19 @@ class Model(AbstractDataModel):
         """The model as a plate diagram, a whole SVG file."""
         return model_svg(self.parts, dict(self.dims), self.likelihood, tuple(self.groups))
 
-    def made_ready(self, data: Any, guide: Any = None, *, batch_size: int | None = None) -> Ready:
+    def made_ready(
+        self, data: Any, guide: Any = None, *, batch_size: int | None = None, kwargs: Mapping[str, Any] | None = None
+    ) -> Ready:
         """Counts compressed where that serves, and the guide beginning near the data; see `AbstractDataModel`."""
         from modelwright.bayesian.builders.readiness import made_ready  # which looks into models itself
 
-        return made_ready(self, data, guide, batch_size=batch_size)
+        return made_ready(self, data, guide, batch_size=batch_size, kwargs=kwargs)
+
+    def data_for(self, data: Any, guide: Any = None, *, batch_size: int | None = None) -> ObservedCounts:
+        """Counts compressed where that serves; see `AbstractDataModel`."""
+        from modelwright.bayesian.builders.readiness import observed_for  # which looks into models itself
+
+        return observed_for(self, guide, data, batch_size=batch_size)[0]
 
     def entry_by_entry(self) -> "Model":
         """The same model looking at every entry of the table."""

@@ -1,6 +1,6 @@
 """Counts made ready for a model: compressed where that serves, with the statistics that its guide looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,14 @@ LARGEST_DENSE = 50_000_000
 """Entries up to which the whole table is kept beside its compressed form (400 MB), for checks entry by entry."""
 
 
-def made_ready(model: Model, data: Any, guide: Any = None, *, batch_size: int | None = None) -> Ready:
+def made_ready(
+    model: Model,
+    data: Any,
+    guide: Any = None,
+    *,
+    batch_size: int | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> Ready:
     """Counts as a model takes them, and its guide with a place to begin; see `AbstractDataModel.made_ready`.
 
     Where a guide says itself that a parameter begins, it begins; the others begin near the data.
@@ -33,7 +40,7 @@ def made_ready(model: Model, data: Any, guide: Any = None, *, batch_size: int | 
     first = values_from_moments(model, observed)
     if not isinstance(guide, Guide) or {spec.name for spec in guide.specs} <= set(guide.starts):
         return Ready(guide, observed, first, (note,))
-    starts, found, narrowest = starts_from_data(model, guide, observed, first)
+    starts, found, narrowest = starts_from_data(model, guide, observed, first, kwargs)
     begun, given = guide.starting_at({**starts, **guide.starts}), sorted(guide.starts)
     if given:
         found += f"; as the guide says itself: {', '.join(given)}"

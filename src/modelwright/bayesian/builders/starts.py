@@ -18,10 +18,12 @@ from modelwright.bayesian.builders.composition import Decoded
 from modelwright.bayesian.builders.guide import Guide
 from modelwright.bayesian.builders.model import Model
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
-from modelwright.bayesian.components.guide_sites import Start
+from modelwright.bayesian.components.guide_sites import DEFAULT_SPREAD, Start
 from modelwright.bayesian.components.observed import ObservedCounts
-from modelwright.bayesian.inference.map_laplace import LaplaceFit, laplace
-from modelwright.core.errors import ConfigurationError
+from modelwright.bayesian.inference.curvature import NoCurvatureError, curvature_at
+from modelwright.bayesian.inference.fit_result import Subject
+from modelwright.bayesian.inference.map_laplace import LaplaceFit, dict_of_locations, mode_of
+from modelwright.bayesian.inference.tracing import Call
 
 AXES = {"mu": (GENES,), "r": (GENES,), "p_capture": (CELLS,)}
 """Axes of a moment, by name; the others are single numbers."""
@@ -40,7 +42,11 @@ LEAST_SPREAD, LARGEST_SPREAD = 1e-4, 3.0
 
 
 def starts_from_data(
-    model: Model, guide: Guide, data: ObservedCounts, first: Mapping[str, Any]
+    model: Model,
+    guide: Guide,
+    data: ObservedCounts,
+    first: Mapping[str, Any],
+    kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Start], str, float | None]:
     """Where each parameter of a guide begins, how that was found, and the narrowest spread (None where none is known).
 
@@ -49,16 +55,25 @@ def starts_from_data(
         guide: Its guide, whose families say whether a spread is meant given other parameters.
         data: The counts.
         first: Values to climb from, see `values_from_moments`.
+        kwargs: Keyword arguments of the model.
     """
     by_name = {spec.name: spec for spec in model.specs}
     located = {name: Start(location=by_name[name].bijector.inv(jnp.asarray(value))) for name, value in first.items()}
     if any(isinstance(part, Decoded) for part in model.parts):
         return located, "the guide begins at moments of the counts (a decoder has no mode to climb to)", None
-    try:
-        fit = laplace(model, data, start=first)
-    except ConfigurationError as error:
-        return located, f"the guide begins at moments of the counts (no curvature: {error.what})", None
-    how = f"the guide begins at the mode, found in {fit.iterations} iterations from moments of the counts"
+    with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+        subject = Subject(model, Call.of((data,), kwargs or {}))
+        density, found = mode_of(model, subject.call, first)
+        if not np.isfinite(found.z).all() or not np.isfinite(found.log_joint):
+            return located, "the guide begins at moments of the counts (the density is not finite there)", None
+        how = f"the guide begins at the mode, found in {found.iterations} iterations from moments of the counts"
+        try:
+            curvature = curvature_at(density, found.z)
+        except NoCurvatureError as error:
+            at = dict_of_locations(density, found.z, np.ones(density.size))
+            there = {spec.name: Start(_coordinates(spec, *at[spec.name])[0]) for spec in model.specs}
+            return there, f"{how}, with spreads of {DEFAULT_SPREAD} (no curvature: {error.what})", None
+    fit = LaplaceFit(subject, density, found.z, found.log_joint, found.gradient, curvature, found.iterations)
     starts = _from_mode(model, guide, fit)
     return starts, how, min(float(np.min(start.spread)) for start in starts.values())
 

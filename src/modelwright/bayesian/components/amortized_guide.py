@@ -29,7 +29,7 @@ class AmortizedGuide(AbstractGuideFamily):
 
     Each row of the statistic serves one row of the variable: a cell for variables of single cells, a gene for variables
     over genes (its counts in all cells), the whole matrix for others. All rows share the network `{name}_amortizer`,
-    `{name}_offset`, `{name}_slopes` and `{name}_width`, so their number does not grow with the cells. The offset and
+    `{name}$offset`, `{name}$slopes` and `{name}$width`, so their number does not grow with the cells. The offset and
     the slopes begin at the least-squares line through the site's start, the width at its mean spread.
 
     Args:
@@ -71,13 +71,13 @@ class AmortizedGuide(AbstractGuideFamily):
         _check_lengths(site, data)
         starts, spreads = as_rows(site.starting_location(), site), as_rows(site.starting_spread(), site)
         width = starts.shape[-1]
-        loc = numpyro.param(f"{site.name}_offset", starts.mean(axis=0))
+        loc = numpyro.param(f"{site.name}$offset", starts.mean(axis=0))
         if inputs.shape[-1] <= _WIDE:
             slopes = numpyro.param(
-                f"{site.name}_slopes", lambda key: _straight_line(self.amortizer.inputs(data, axis), starts)
+                f"{site.name}$slopes", lambda key: _straight_line(self.amortizer.inputs(data, axis), starts)
             )
             loc = loc + inputs @ slopes
-        widths = numpyro.param(f"{site.name}_width", spreads.mean(axis=0), constraint=constraints.softplus_positive)
+        widths = numpyro.param(f"{site.name}$width", spreads.mean(axis=0), constraint=constraints.softplus_positive)
         net = self.amortizer.raw_outputs(f"{site.name}_amortizer", inputs, width)
         scale = jax.nn.softplus(INVERSE_LINKS["positive"](widths) + net["scale"])
         loc, scale = (from_rows(part, site) for part in (loc + net["loc"], scale))

@@ -34,7 +34,7 @@ LARGEST_MATRIX = 10_000
 class ConditionalGuide(AbstractGuideFamily):
     """A family whose location moves linearly with variables drawn before it, all on the unconstrained scale.
 
-    Parameters `{name}_slopes_on_{other}`, beginning at `site.start.slopes`, else at zero, besides those of the family:
+    Parameters `{name}$slopes_on_{other}`, beginning at `site.start.slopes`, else at zero, besides those of the family:
 
     - the other is a single number, or runs over axes that this variable has as well: one slope per number of this
       variable, on the other's number at the same place (one slope per gene on a success probability that all share);
@@ -124,7 +124,7 @@ def _line(site: GuideSite, name: str, context: GuideContext) -> Any:
         )
     deviation = context.values[name] - context.locations[name]
     batch = jnp.shape(deviation)[: jnp.ndim(deviation) - len(other.unconstrained_shape)]
-    parameter, start = f"{site.name}_slopes_on_{name}", jnp.asarray(site.start.slopes.get(name, 0.0), float)
+    parameter, start = f"{site.name}$slopes_on_{name}", jnp.asarray(site.start.slopes.get(name, 0.0), float)
     beside = _beside(other, site)
     if beside is not None:
         slopes = numpyro.param(parameter, jnp.broadcast_to(start, site.parameter_shape))

@@ -30,20 +30,20 @@ def unconstrained_correlations(
         NotFoundError: no low-rank guide has that name.
 
     Example:
-        >>> fitted = {"mu_factor": np.array([[1.0], [1.0], [0.0]]), "mu_scale": np.array([1.0, 1.0, 2.0])}
+        >>> fitted = {"mu$factor": np.array([[1.0], [1.0], [0.0]]), "mu$scale": np.array([1.0, 1.0, 2.0])}
         >>> unconstrained_correlations(fitted, "mu", rows=[0]).round(2).tolist()
         [[1.0, 0.5, 0.0]]
     """
-    if f"{name}_factor" not in parameters:
-        known = [key.removesuffix("_factor") for key in parameters if key.endswith("_factor")]
+    if f"{name}$factor" not in parameters:
+        known = [key.removesuffix("$factor") for key in parameters if key.endswith("$factor")]
         raise NotFoundError(
             "no low-rank guide of that name was fitted",
             field=name,
             expected=" or ".join(known) or "a LowRankGuide or a JointLowRankGuide",
             todo=suggestion(name, known) if known else "give the variable guide_family=LowRankGuide(rank=...)",
         )
-    factor = np.asarray(parameters[f"{name}_factor"], float)
-    scale = np.asarray(parameters[f"{name}_scale"], float)
+    factor = np.asarray(parameters[f"{name}$factor"], float)
+    scale = np.asarray(parameters[f"{name}$scale"], float)
     every = np.arange(scale.shape[-1])
     first, second = (every if wanted is None else every[wanted] for wanted in (rows, columns))
     deviation = np.sqrt((factor**2).sum(-1) + scale**2)

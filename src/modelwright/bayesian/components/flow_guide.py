@@ -29,8 +29,8 @@ class NormalizingFlowGuide(AbstractGuideFamily):
     even ones move each other by an affine coupling. It begins as the normal distribution of the site's start, to within
     a percent (networks begin small and not at zero, where gradients would not reach their inner layers).
 
-    Parameters `{name}_loc`, `{name}_scale` of shape (..., n), `{name}_skewness`, `{name}_tail` of shape
-    (..., n_layers, n), `{name}_bend_loc`, `{name}_bend_scale` of shape (..., n_layers - 1, n), and a network
+    Parameters `{name}$loc`, `{name}$scale` of shape (..., n), `{name}$skewness`, `{name}$tail` of shape
+    (..., n_layers, n), `{name}$bend_loc`, `{name}$bend_scale` of shape (..., n_layers - 1, n), and a network
     `{name}_coupling_{layer}` per layer. Of variables of single cells every cell has its own elementwise parameters; the
     networks are the same for all cells.
 
@@ -72,7 +72,7 @@ class NormalizingFlowGuide(AbstractGuideFamily):
 
         def elementwise(what: str, start: Any, *, positive: bool) -> Any:
             kept = {"constraint": constraints.softplus_positive} if positive else {}
-            return context.of_cells(numpyro.param(f"{name}_{what}", start, **kept), site)
+            return context.of_cells(numpyro.param(f"{name}${what}", start, **kept), site)
 
         layers, between = (*units, self.n_layers, n), (*units, self.n_layers - 1, n)
         loc = elementwise("loc", site.starting_location().reshape((*units, n)), positive=False)

@@ -49,7 +49,7 @@ class AbstractGuideFamily(ABC):
 class MeanFieldGuide(AbstractGuideFamily):
     """Independent normal distributions: u_k ~ Normal(loc_k, scale_k).
 
-    Parameters `{name}_loc` and `{name}_scale` (a standard deviation), of shape `site.parameter_shape`.
+    Parameters `{name}$loc` and `{name}$scale` (a standard deviation), of shape `site.parameter_shape`.
 
     Source:
         A. Kucukelbir, D. Tran, R. Ranganath, A. Gelman, D. M. Blei (2017), Automatic differentiation variational
@@ -58,8 +58,8 @@ class MeanFieldGuide(AbstractGuideFamily):
 
     def distribution(self, site: GuideSite, context: GuideContext) -> dist.Distribution:
         """See `AbstractGuideFamily.distribution`."""
-        loc = numpyro.param(f"{site.name}_loc", site.starting_location())
-        scale = numpyro.param(f"{site.name}_scale", site.starting_spread(), constraint=constraints.softplus_positive)
+        loc = numpyro.param(f"{site.name}$loc", site.starting_location())
+        scale = numpyro.param(f"{site.name}$scale", site.starting_spread(), constraint=constraints.softplus_positive)
         loc, scale = context.of_cells(loc, site), context.of_cells(scale, site)
         return dist.Normal(loc, scale).to_event(len(site.unconstrained_shape))
 
@@ -68,7 +68,7 @@ class MeanFieldGuide(AbstractGuideFamily):
 class LowRankGuide(AbstractGuideFamily):
     """A joint normal distribution of all numbers of a unit, covariance W W' + diag(d), W of shape (n, rank).
 
-    Parameters `{name}_loc` (..., n), `{name}_factor` (..., n, rank) and `{name}_scale` (..., n), the square root of d.
+    Parameters `{name}$loc` (..., n), `{name}$factor` (..., n, rank) and `{name}$scale` (..., n), the square root of d.
     Over genes W W' holds the correlations between genes on the unconstrained scale. A variable of single cells has a
     covariance per cell, over the axes that one cell has; with a single number that is a mean-field guide.
 
@@ -89,12 +89,12 @@ class LowRankGuide(AbstractGuideFamily):
         """See `AbstractGuideFamily.distribution`."""
         units = () if site.n_units is None else (site.n_units,)
         flat = (*units, site.size)
-        loc = numpyro.param(f"{site.name}_loc", site.starting_location().reshape(flat))
+        loc = numpyro.param(f"{site.name}$loc", site.starting_location().reshape(flat))
         spread = site.starting_spread().reshape(flat)
-        scale = numpyro.param(f"{site.name}_scale", spread, constraint=constraints.softplus_positive)
+        scale = numpyro.param(f"{site.name}$scale", spread, constraint=constraints.softplus_positive)
         # small and not zero: at W = 0 its gradient vanishes by symmetry
         first = 0.1 * spread[..., None] * random.normal(random.key(0), (site.size, self.rank)) / self.rank**0.5
-        factor = numpyro.param(f"{site.name}_factor", first)
+        factor = numpyro.param(f"{site.name}$factor", first)
         loc, scale, factor = (context.of_cells(part, site) for part in (loc, scale, factor))
         joint = dist.LowRankMultivariateNormal(loc, factor, scale**2)
         return reshaped(joint, site.unconstrained_shape)

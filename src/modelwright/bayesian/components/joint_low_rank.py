@@ -57,7 +57,7 @@ class AbstractJointGuideFamily(AbstractGuideFamily):
 class JointLowRankGuide(AbstractJointGuideFamily):
     """A normal distribution over several variables, covariance W W' + diag(d), W of shape (n, rank).
 
-    Parameters `{group}_loc` (..., n), `{group}_factor` (..., n, rank) and `{group}_scale` (..., n), the square root of
+    Parameters `{group}$loc` (..., n), `{group}$factor` (..., n, rank) and `{group}$scale` (..., n), the square root of
     d, with the cells first for variables of single cells: a covariance per cell, over all that one cell has.
     `correlations.unconstrained_correlations` reads correlations out of them.
 
@@ -96,12 +96,12 @@ class JointLowRankGuide(AbstractJointGuideFamily):
     def joint_distribution(self, sites: Sequence[GuideSite], context: GuideContext) -> dist.Distribution:
         """See `AbstractJointGuideFamily.joint_distribution`."""
         first_site = sites[0]
-        loc = numpyro.param(f"{self.group}_loc", _laid_end_to_end(sites, [site.starting_location() for site in sites]))
+        loc = numpyro.param(f"{self.group}$loc", _laid_end_to_end(sites, [site.starting_location() for site in sites]))
         spread = _laid_end_to_end(sites, [site.starting_spread() for site in sites])
-        scale = numpyro.param(f"{self.group}_scale", spread, constraint=constraints.softplus_positive)
+        scale = numpyro.param(f"{self.group}$scale", spread, constraint=constraints.softplus_positive)
         # small and not zero: at W = 0 its gradient vanishes by symmetry
         noise = random.normal(random.key(0), (spread.shape[-1], self.rank))
-        factor = numpyro.param(f"{self.group}_factor", 0.1 * spread[..., None] * noise / self.rank**0.5)
+        factor = numpyro.param(f"{self.group}$factor", 0.1 * spread[..., None] * noise / self.rank**0.5)
         loc, scale, factor = (context.of_cells(part, first_site) for part in (loc, scale, factor))
         return dist.LowRankMultivariateNormal(loc, factor, scale**2)
 

@@ -167,7 +167,7 @@ def replicated_counts(
             got=list(sites.observed),
             todo="pass model= with a model of the same unknowns that draws the counts one by one",
         )
-    draws = {} if prior else {name: values for name, values in fit.sample(n, seed).items() if name in sites.latent}
+    draws = {} if prior else fit.sample(n, seed, sites=tuple(sites.latent))
 
     def one(values: Any, key: Any, arrays: Any) -> Any:
         args, kwargs = call.arguments(arrays)

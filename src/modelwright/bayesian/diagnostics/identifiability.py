@@ -116,7 +116,7 @@ def identify(
     subject = fit.subject
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         density = Unconstrained.of(model or subject.model, subject.call)
-        sampled = fit.sample(draws, seed)
+        sampled = fit.sample(draws, seed, sites=tuple(density.shapes))
         posterior = _unconstrained(density, {name: sampled[name] for name in density.shapes})
         prior = _unconstrained(density, _prior_draws(density, draws, seed))
         directions = flattest_directions(density, posterior.mean(0), posterior)

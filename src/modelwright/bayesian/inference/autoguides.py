@@ -6,14 +6,29 @@ on a copy.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from numpyro.handlers import seed
+from numpyro.infer import init_to_uniform, init_to_value
 from numpyro.infer.autoguide import AutoGuide
 
 from modelwright.bayesian.inference.tracing import TRACING, Call
+
+
+def begun_at(guide: Callable[..., Any], values: Mapping[str, Any]) -> Callable[..., Any]:
+    """An autoguide that begins at given values; any other guide, or one told where to begin by its maker, as it is.
+
+    Args:
+        guide: The guide.
+        values: Latent site -> value; sites without one begin as they would.
+    """
+    if not isinstance(guide, AutoGuide) or not values or guide.init_loc_fn is not init_to_uniform:
+        return guide
+    begun = copy.copy(guide)
+    begun.init_loc_fn = init_to_value(values=dict(values))
+    return begun
 
 
 def settled_guide(guide: Callable[..., Any], call: Call, seed_number: int) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ arrowhead is checked by a product with a random vector.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,11 @@ ARROW_ERROR = 1e-6
 
 WIDEST = 5.0
 """Standard deviation that a direction without curvature is given, as a transformed unknown seldom has a wider one."""
+
+
+@final
+class NoCurvatureError(ConfigurationError):
+    """There are many unknowns, and their information matrix is no arrowhead."""
 
 
 class Curvature(ABC):
@@ -80,6 +85,12 @@ class Dense(Curvature):
     @cached_property
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray, int]:
         return _floored(self.matrix[None])
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """H^-1, shape (d, d)."""
+        strength, axes, _ = self._spectrum
+        return (axes[0] / strength[0]) @ axes[0].T
 
     @property
     def log_determinant(self) -> float:
@@ -190,7 +201,7 @@ def curvature_at(density: Unconstrained, z: np.ndarray) -> Curvature:
         z: The point, shape (d,).
 
     Raises:
-        ConfigurationError: there are many unknowns, and their Hessian is no arrowhead.
+        NoCurvatureError: there are many unknowns, and their Hessian is no arrowhead.
     """
     products = hessian_products(density, z)
     if density.size <= LARGEST_DENSE:
@@ -246,7 +257,7 @@ def _arrangement(density: Unconstrained) -> tuple[np.ndarray, np.ndarray]:
         elif sizes[name] <= LARGEST_GLOBAL:
             global_places.append(here)
         else:
-            raise ConfigurationError(
+            raise NoCurvatureError(
                 f"{name} is neither global nor has it one value for each of the {longest} rows",
                 field="model",
                 expected=f"at most {LARGEST_DENSE} unknowns, or a few global ones and many alike",
@@ -268,7 +279,7 @@ def _check_arrow(arrow: Arrowhead, products: Any, density: Unconstrained) -> Non
     )
     error = float(np.linalg.norm(exact - mine) / max(np.linalg.norm(exact), 1e-300))
     if not error < ARROW_ERROR:
-        raise ConfigurationError(
+        raise NoCurvatureError(
             "the rows depend on each other, not only through the global unknowns",
             field="model",
             expected="an arrowhead of the information matrix",

@@ -27,14 +27,26 @@ class AbstractDataModel(ABC):
     """A model that makes data ready; `svi`, `nuts` and `laplace` ask it to before they begin."""
 
     @abstractmethod
-    def made_ready(self, data: Any, guide: Callable[..., Any] | None = None, *, batch_size: int | None = None) -> Ready:
+    def made_ready(
+        self,
+        data: Any,
+        guide: Callable[..., Any] | None = None,
+        *,
+        batch_size: int | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Ready:
         """Data as the model takes them, and the guide with a place to begin.
 
         Args:
             data: As a person has them.
             guide: The guide, where there is to be one.
             batch_size: Rows of a mini-batch; None for all.
+            kwargs: Keyword arguments that the model will be called with.
         """
+
+    @abstractmethod
+    def data_for(self, data: Any, guide: Callable[..., Any] | None = None, *, batch_size: int | None = None) -> Any:
+        """Data as the model and a guide take them, without a search for a place to begin; arguments as before."""
 
     @abstractmethod
     def entry_by_entry(self) -> Callable[..., Any]:
@@ -44,3 +56,12 @@ class AbstractDataModel(ABC):
 def observing_one_by_one(model: Callable[..., Any]) -> Callable[..., Any]:
     """A model of the same density that observes its data one by one, as far as the model can say of one."""
     return model.entry_by_entry() if isinstance(model, AbstractDataModel) else model
+
+
+def data_as_fitted(
+    model: Callable[..., Any], data: Any, guide: Callable[..., Any] | None = None, *, batch_size: int | None = None
+) -> tuple[Any, ...]:
+    """Positional arguments of a model as a fit had them, for a fit that is read back."""
+    if isinstance(model, AbstractDataModel):
+        data = model.data_for(data, guide, batch_size=batch_size)
+    return data if isinstance(data, tuple) else (data,)

@@ -1,7 +1,7 @@
 """What every fit can do, however it was made: it has a posterior, it can sample, it says whether to trust it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,15 +57,19 @@ class AbstractFit(ABC):
         """What was fitted."""
 
     @abstractmethod
-    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
-        """Draws from the posterior of every latent and deterministic site.
+    def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """Draws from the posterior of every latent and deterministic site, or of some.
 
         Args:
             n: Draws.
             seed: Seed of the draws.
+            sites: Names of the sites wanted; all when left out.
 
         Returns:
             Site -> draws, shape (n, ...).
+
+        Raises:
+            ConfigurationError: an unknown site, or draws of all sites that would take gigabytes.
         """
 
     @abstractmethod
@@ -73,7 +77,9 @@ class AbstractFit(ABC):
         """Whether the result can be trusted, finding by finding."""
 
     @abstractmethod
-    def to_inferencedata(self, n: int = 1000, seed: int = 0) -> az.InferenceData:
+    def to_inferencedata(
+        self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None
+    ) -> az.InferenceData:
         """The draws as ArviZ `InferenceData` with named axes."""
 
     @abstractmethod
@@ -87,7 +93,12 @@ class AbstractFit(ABC):
         """Leave-one-out predictive densities, see `diagnostics.pointwise_loo`."""
 
     def posterior(
-        self, probabilities: Sequence[float] = (0.05, 0.5, 0.95), *, n: int = 4000, seed: int = 0
+        self,
+        probabilities: Sequence[float] = (0.05, 0.5, 0.95),
+        *,
+        n: int = 4000,
+        seed: int = 0,
+        sites: Collection[str] | None = None,
     ) -> pd.DataFrame:
         """A table with one row per number: mean, standard deviation and quantiles.
 
@@ -95,6 +106,7 @@ class AbstractFit(ABC):
             probabilities: Which quantiles.
             n: Draws that the table rests on.
             seed: Their seed.
+            sites: As for `sample`.
 
         Returns:
             Index: names with their labels, such as mu[GAPDH]; columns: site, mean, sd, then q5, q50, q95.
@@ -102,7 +114,7 @@ class AbstractFit(ABC):
         for probability in probabilities:
             check_probability(probability, field="probabilities")
         data = draws_dataset(
-            {name: values[None] for name, values in self.sample(n, seed).items()},
+            {name: values[None] for name, values in self.sample(n, seed, sites=sites).items()},
             coords=self.subject.coords,
             dims=self.subject.named_dims(),
         )

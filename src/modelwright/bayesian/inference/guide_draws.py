@@ -3,7 +3,7 @@
 A block holds as many draws as fit into a bounded amount of memory; all blocks run the same compiled program.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -13,9 +13,14 @@ from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.infer.util import compute_log_probs
 
 from modelwright.bayesian.inference.tracing import TRACING, Call
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.names import suggestion
 
 BLOCK_BYTES = 64 << 20
-"""Bytes that the values of one block of draws may take."""
+"""Bytes that the values of one block of draws may take, with what each draw makes of the data."""
+
+LARGEST_DRAWS = 16 << 30
+"""Bytes that draws of all sites may take before a choice of sites is asked for (arbitrary)."""
 
 LARGEST_BLOCK = 256
 
@@ -36,8 +41,7 @@ def in_blocks(one: Callable[..., Any], fixed: Any, items: Any) -> Any:
     first = jax.tree.map(lambda leaf: leaf[0], items)
     with TRACING:
         shapes = jax.eval_shape(one, fixed, first)
-        one_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-        block = int(np.clip(BLOCK_BYTES // max(one_bytes, 1), 1, min(LARGEST_BLOCK, count)))
+        block = block_length(shapes, fixed, count)
         many = jax.jit(jax.vmap(one, in_axes=(None, 0)))
         whole = jax.tree.map(lambda leaf: leaf[:block], items)
         compiled = many.lower(fixed, whole).compile()
@@ -50,6 +54,25 @@ def in_blocks(one: Callable[..., Any], fixed: Any, items: Any) -> Any:
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 
+def block_length(shapes: Any, fixed: Any, count: int) -> int:
+    """How many of `count` items a block holds.
+
+    Every item is counted with the bytes of its values and as many as the fixed arrays have: a likelihood, whose value
+    is one number, has intermediate values as large as its data.
+
+    Args:
+        shapes: The values of one item, or their shapes.
+        fixed: What is the same for every item.
+        count: Items in all.
+
+    Example:
+        >>> block_length(np.zeros(()), np.zeros((1 << 20,)), 1000)    # 64 MiB, of which each takes 8
+        7
+    """
+    one_bytes = _bytes_of(shapes) + _bytes_of(fixed)
+    return int(np.clip(BLOCK_BYTES // max(one_bytes, 1), 1, min(LARGEST_BLOCK, count)))
+
+
 def guide_draws(
     model: Callable[..., Any],
     guide: Callable[..., Any],
@@ -57,8 +80,9 @@ def guide_draws(
     call: Call,
     seed_number: int,
     n: int,
+    sites: Collection[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Draws of all latent and deterministic sites of a model under a guide, shape (n, ...) each."""
+    """Draws of all latent and deterministic sites of a model under a guide, or of some, shape (n, ...) each."""
 
     def one(fixed: Any, key: Any) -> dict[str, Any]:
         values, arrays = fixed
@@ -66,7 +90,44 @@ def guide_draws(
         return {name: site["value"] for name, site in model_sites.items() if _is_drawn(site)}
 
     keys = jax.random.split(jax.random.key(seed_number), n)
-    return dict(in_blocks(one, (dict(params), call.device_arrays()), keys))
+    fixed = (dict(params), call.device_arrays())
+    return dict(in_blocks(chosen(one, sites, n, fixed, keys[0]), fixed, keys))
+
+
+def chosen(
+    one: Callable[..., dict[str, Any]], sites: Collection[str] | None, n: int, fixed: Any, item: Any
+) -> Callable[..., dict[str, Any]]:
+    """A function of one draw, kept to the sites that are asked for.
+
+    Args:
+        one: A function of `fixed` and an item with a value for every site.
+        sites: The sites wanted; None for all.
+        n: Draws that are to be made.
+        fixed: As for `in_blocks`.
+        item: One of its items.
+
+    Raises:
+        ConfigurationError: an unknown site; all sites, and their draws would take more than `LARGEST_DRAWS`.
+    """
+    with TRACING:
+        shapes = jax.eval_shape(one, fixed, item)
+    if sites is None:
+        total = n * _bytes_of(shapes)
+        if total > LARGEST_DRAWS:
+            largest = max(shapes, key=lambda name: shapes[name].size)
+            raise ConfigurationError(
+                f"{n} draws of all sites would take {total / 2**30:.1f} GiB, most of it {largest} of shape "
+                f"{' x '.join(map(str, shapes[largest].shape))}",
+                field="sites",
+                expected=f"at most {LARGEST_DRAWS / 2**30:g} GiB, or the names of the sites wanted",
+                todo=f"name the sites wanted, of {', '.join(shapes)}, or make fewer draws",
+            )
+        return one
+    for name in sites:
+        if name not in shapes:
+            raise ConfigurationError("no such site", field="sites", got=name, todo=suggestion(name, shapes))
+    wanted = set(sites)
+    return lambda fixed, item: {name: value for name, value in one(fixed, item).items() if name in wanted}
 
 
 def log_ratios(
@@ -117,3 +178,7 @@ def _paired(
 
 def _is_drawn(site: Mapping[str, Any]) -> bool:
     return site["type"] == "deterministic" or (site["type"] == "sample" and not site["is_observed"])
+
+
+def _bytes_of(tree: Any) -> int:
+    return sum(int(np.size(leaf)) * getattr(leaf, "dtype", np.dtype(float)).itemsize for leaf in jax.tree.leaves(tree))

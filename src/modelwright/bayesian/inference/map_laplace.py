@@ -6,7 +6,7 @@
 All of it happens in the unconstrained space, where a normal distribution can live.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,11 @@ import jax
 import numpy as np
 
 from modelwright.bayesian.inference.curvature import Arrowhead, Curvature, Dense, curvature_at
-from modelwright.bayesian.inference.data_models import AbstractDataModel
+from modelwright.bayesian.inference.data_models import AbstractDataModel, data_as_fitted
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
-from modelwright.bayesian.inference.guide_draws import in_blocks
-from modelwright.bayesian.inference.lbfgs import climb
+from modelwright.bayesian.inference.guide_draws import chosen, in_blocks
+from modelwright.bayesian.inference.lbfgs import Climb, climb
 from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.bayesian.inference.unconstrained import Unconstrained
@@ -60,7 +60,7 @@ def laplace(
         progress: Called with events of the stages "climb" and "curvature".
 
     Raises:
-        ConfigurationError: more than 500 unknowns whose curvature is no arrowhead.
+        NoCurvatureError: more than 500 unknowns whose curvature is no arrowhead.
 
     Source: L. Tierney, J. Kadane (1986), https://doi.org/10.1080/01621459.1986.10478240.
 
@@ -75,19 +75,33 @@ def laplace(
     """
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         if isinstance(model, AbstractDataModel):
-            ready = model.made_ready(data)
+            ready = model.made_ready(data, kwargs=kwargs)
             data, start = ready.data, {**ready.start, **(start or {})}
         args = data if isinstance(data, tuple) else (data,)
         subject = Subject(model, Call.of(args, kwargs or {}, constant=constant_data), coords or {}, dims or {})
-        density = Unconstrained.of(model, subject.call)
-        z = density.unconstrain(start) if start else np.zeros(density.size)
         progress(ProgressEvent("climb", 0, 1))
-        found = climb(density, z, iterations=iterations)
+        density, found = mode_of(model, subject.call, start or {}, iterations=iterations)
         progress(ProgressEvent("climb", 1, 1, info={"iterations": found.iterations}))
         progress(ProgressEvent("curvature", 0, 1))
         curvature = curvature_at(density, found.z)
         progress(ProgressEvent("curvature", 1, 1))
     return LaplaceFit(subject, density, found.z, found.log_joint, found.gradient, curvature, found.iterations)
+
+
+def mode_of(
+    model: Callable[..., Any], call: Call, start: Mapping[str, Any], *, iterations: int = 1000
+) -> tuple[Unconstrained, Climb]:
+    """The climb to the mode alone; what it finds is of use also where there is no curvature to be had.
+
+    Args:
+        model: The model.
+        call: What it is called with; call with double precision on.
+        start: As for `laplace`.
+        iterations: As for `laplace`.
+    """
+    density = Unconstrained.of(model, call)
+    z = density.unconstrain(start) if start else np.zeros(density.size)
+    return density, climb(density, z, iterations=iterations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +143,12 @@ class LaplaceFit(AbstractFit):
         """How the mean of each row's unknowns moves with each global number: row site -> global number -> slope.
 
         Shapes are those of the sites' unconstrained values; a global site of several numbers has one entry each, called
-        like w[0]. Empty unless the curvature is an arrowhead.
+        like w[0]. Of a dense curvature the global numbers are the sites of a single number, and every other site has
+        slopes on all of them together: the regression cov(site, globals) cov(globals, globals)^-1.
         """
         arrow = self.curvature
         if not isinstance(arrow, Arrowhead):
-            return {}
+            return self._dense_slopes()
         labels = self.density.labels()
         full = np.zeros((self.density.size, len(arrow.global_places)))
         full[arrow.row_places] = arrow.slopes
@@ -146,6 +161,19 @@ class LaplaceFit(AbstractFit):
             for name in rows
         }
 
+    def _dense_slopes(self) -> dict[str, dict[str, np.ndarray]]:
+        assert isinstance(self.curvature, Dense)
+        covariance, places = self.curvature.covariance, self.density.places
+        single = {name: place.start for name, place in places.items() if self.density.shapes[name] == ()}
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for name, place in places.items():
+            others = {other: at for other, at in single.items() if other != name}
+            among = list(others.values())
+            slopes = np.linalg.solve(covariance[np.ix_(among, among)], covariance[among, place])
+            shape = self.density.shapes[name]
+            found[name] = {other: slopes[k].reshape(shape) for k, other in enumerate(others)}
+        return found
+
     def locations(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Site -> location and scale in the unconstrained space, to begin a guide from."""
         scale = np.sqrt(self.curvature.variances())
@@ -156,12 +184,13 @@ class LaplaceFit(AbstractFit):
         noise = named_generator(seed, "laplace").standard_normal((n, self.density.size))
         return self.mode + self.curvature.draw(noise)
 
-    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+    def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws of the approximation, mapped to the supports; see `AbstractFit.sample`."""
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
             arrays = self.fitted.call.device_arrays()
             one = lambda arrays, z: self.density.constrain(z, arrays)  # noqa: E731
-            return dict(in_blocks(one, arrays, self.unconstrained_draws(n, seed)))
+            z = self.unconstrained_draws(n, seed)
+            return dict(in_blocks(chosen(one, sites, n, arrays, z[0]), arrays, z))
 
     def log_ratios(self, n: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Log densities of the model and of the approximation at draws of the latter, shape (n,) each."""
@@ -178,9 +207,11 @@ class LaplaceFit(AbstractFit):
 
         return Verdict.of(check_laplace_fit(self))
 
-    def to_inferencedata(self, n: int = 1000, seed: int = 0) -> az.InferenceData:
+    def to_inferencedata(
+        self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None
+    ) -> az.InferenceData:
         """One chain of `n` draws, with named axes."""
-        arrays = {name: values[None] for name, values in self.sample(n, seed).items()}
+        arrays = {name: values[None] for name, values in self.sample(n, seed, sites=sites).items()}
         attrs = {"engine": "laplace", "iterations": self.iterations, "log_evidence": self.log_evidence}
         dims = self.fitted.named_dims()
         return az.InferenceData(posterior=draws_dataset(arrays, coords=self.fitted.coords, dims=dims, attrs=attrs))
@@ -192,7 +223,9 @@ class LaplaceFit(AbstractFit):
         from modelwright.bayesian.diagnostics.pointwise_loo import leave_one_out
 
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-            return leave_one_out(self.fitted, self.sample(draws), unit=unit, model=model)
+            return leave_one_out(
+                self.fitted, self.sample(draws, sites=self.fitted.sites().latent), unit=unit, model=model
+            )
 
     def save(self, folder: Path | str) -> Path:
         """Write mode and curvature to a folder."""
@@ -217,9 +250,8 @@ class LaplaceFit(AbstractFit):
     ) -> "LaplaceFit":
         """Read back what `save` wrote, beside the model and the data it was fitted to."""
         groups, document = read_fit(folder, "laplace")
-        args = data if isinstance(data, tuple) else (data,)
-        call = Call.of(args, kwargs or {}, constant=document["constant_data"])
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            call = Call.of(data_as_fitted(model, data), kwargs or {}, constant=document["constant_data"])
             density = Unconstrained.of(model, call)
         point, parts = groups["point"], groups["curvature"]
         return cls(

@@ -100,6 +100,11 @@ def find_sites(fn: Callable[..., Any], call: Call) -> Sites:
     return Sites(**groups, plates=plates)
 
 
+def has_shape(sites: Mapping[str, Site], name: str, value: Any) -> bool:
+    """Whether a site is there and a value of it has its shape."""
+    return name in sites and sites[name].shape == np.shape(value)
+
+
 def check_guide(model: Sites, guide: Sites) -> None:
     """Refuse a guide whose sites are not the model's latent sites, in name, shape and support.
 

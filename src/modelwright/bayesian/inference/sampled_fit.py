@@ -1,6 +1,6 @@
 """NUTS with the same result as the other ways of fitting: `nuts(model, counts)`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from modelwright.bayesian.inference.data_models import AbstractDataModel
+from modelwright.bayesian.inference.curvature import NoCurvatureError, curvature_at
+from modelwright.bayesian.inference.data_models import AbstractDataModel, Ready, data_as_fitted
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
-from modelwright.bayesian.inference.map_laplace import laplace
+from modelwright.bayesian.inference.map_laplace import mode_of
 from modelwright.bayesian.inference.samplers import sample_numpyro_model
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.bayesian.quiet_arviz import az
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.names import suggestion
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.seeds import named_generator
 from modelwright.core.verdict import Verdict
@@ -46,7 +48,8 @@ def nuts(
         settings: Draws, chains, seed and the rest.
         kwargs: Keyword arguments of the model.
         start: Latent site -> value near which the chains start.
-        scale: Latent site -> rough posterior standard deviation in the unconstrained space.
+        scale: Latent site -> rough posterior standard deviation in the unconstrained space; for sites without one that
+            of the mode's curvature, where the model makes its data ready.
         coords: Dimension -> labels.
         dims: Site -> names of its dimensions; where there are none, the plates that the site stands in.
         progress: As in `sample_numpyro_model`.
@@ -56,13 +59,16 @@ def nuts(
 
     Source: M. Hoffman, A. Gelman (2014), https://jmlr.org/papers/v15/hoffman14a.html.
     """
+    ready = Ready(None, data, {})
     if isinstance(model, AbstractDataModel):
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-            data = model.made_ready(data).data
-        if start is None:
-            start, scale = _near_the_mode(model, data, kwargs)
-    args = data if isinstance(data, tuple) else (data,)
+            ready = model.made_ready(data, kwargs=kwargs)
+    args = ready.data if isinstance(ready.data, tuple) else (ready.data,)
     subject = Subject(model, Call.of(args, kwargs or {}), coords or {}, dims or {})
+    notes = ready.notes
+    if isinstance(model, AbstractDataModel) and start is None:
+        start, spread, found = _near_the_mode(subject, ready.start)
+        scale, notes = {**spread, **(scale or {})} or None, (*notes, found)
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         named = subject.named_dims()
     trace = sample_numpyro_model(
@@ -76,21 +82,21 @@ def nuts(
         start=start,
         scale=scale,
     )
-    return SampledFit(subject, trace)
+    return SampledFit(subject, trace, notes)
 
 
-def _near_the_mode(
-    model: Callable[..., Any], data: Any, kwargs: Mapping[str, Any] | None
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Where chains start, and rough standard deviations; nothing where the mode has no curvature to speak of."""
-    try:
-        fit = laplace(model, data, kwargs=kwargs)
-    except ConfigurationError:
-        return None, None
+def _near_the_mode(subject: Subject, first: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Where chains start, rough standard deviations (none where the mode has no curvature to be had), both in words."""
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-        values = fit.density.constrain(fit.mode, fit.subject.call.device_arrays())
-    spread = {name: np.clip(scale, 1e-4, 1.0) for name, (_, scale) in fit.locations().items()}
-    return {name: np.asarray(values[name]) for name in spread}, spread
+        density, found = mode_of(subject.model, subject.call, first)
+        values = density.constrain(found.z, subject.call.device_arrays())
+        start = {name: np.asarray(values[name]) for name in density.shapes}
+        how = f"chains start near the mode, found in {found.iterations} iterations"
+        try:
+            spread = np.sqrt(curvature_at(density, found.z).variances())
+        except NoCurvatureError as error:
+            return start, {}, f"{how} (no curvature: {error.what})"
+    return start, density.unravel(np.clip(spread, 1e-4, 1.0)), f"{how}, with steps scaled by its curvature"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +106,12 @@ class SampledFit(AbstractFit):
     Args:
         fitted: The model with its data.
         trace: The draws of every chain, and what the sampler says of them.
+        notes: What was decided before sampling and why, sentences.
     """
 
     fitted: Subject
     trace: az.InferenceData
+    notes: tuple[str, ...] = ()
 
     @property
     def subject(self) -> Subject:
@@ -115,12 +123,16 @@ class SampledFit(AbstractFit):
         """Draws of all chains."""
         return int(self.trace.posterior.sizes["chain"] * self.trace.posterior.sizes["draw"])
 
-    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+    def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws picked at random, each at most once where there are enough; see `AbstractFit.sample`."""
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ConfigurationError("not usable", field="n", expected="a whole number of at least 1", got=n)
         picked = named_generator(seed, "sample").choice(self.draws, size=n, replace=n > self.draws)
-        return {name: values[picked] for name, values in self._flat().items()}
+        flat = self._flat()
+        for name in sites or ():
+            if name not in flat:
+                raise ConfigurationError("no such site", field="sites", got=name, todo=suggestion(name, flat))
+        return {name: flat[name][picked] for name in flat if sites is None or name in sites}
 
     def diagnose(self) -> Verdict:
         """R-hat, effective sample sizes, divergences, tree depth and energies together."""
@@ -128,11 +140,14 @@ class SampledFit(AbstractFit):
 
         return assess_convergence(self.trace).verdict
 
-    def to_inferencedata(self, n: int | None = None, seed: int = 0) -> az.InferenceData:
-        """The trace with all its chains; or `n` draws of it."""
-        if n is None:
+    def to_inferencedata(
+        self, n: int | None = None, seed: int = 0, *, sites: Collection[str] | None = None
+    ) -> az.InferenceData:
+        """The trace with all its chains; or `n` draws of it, or of some of its sites."""
+        if n is None and sites is None:
             return self.trace
-        arrays = {name: values[None] for name, values in self.sample(n, seed).items()}
+        n = self.draws if n is None else n
+        arrays = {name: values[None] for name, values in self.sample(n, seed, sites=sites).items()}
         dims = {str(k): [str(d) for d in v.dims[2:]] for k, v in self.trace.posterior.data_vars.items()}
         dataset = draws_dataset(arrays, coords=self.fitted.coords, dims=dims, attrs=self.trace.posterior.attrs)
         return az.InferenceData(posterior=dataset)
@@ -162,7 +177,9 @@ class SampledFit(AbstractFit):
         names = {str(name): [str(d) for d in v.dims[2:]] for name, v in self.trace.posterior.data_vars.items()}
         coords = {dim: self.trace.posterior[dim].values.tolist() for v in names.values() for dim in v}
         attrs = dict(self.trace.posterior.attrs)
-        return write_fit(Path(folder), "nuts", groups, {"attrs": attrs, "dims": names, "coords": coords})
+        return write_fit(
+            Path(folder), "nuts", groups, {"attrs": attrs, "dims": names, "coords": coords, "notes": list(self.notes)}
+        )
 
     @classmethod
     def load(
@@ -171,12 +188,13 @@ class SampledFit(AbstractFit):
         """Read back what `save` wrote, beside the model and the data it was fitted to."""
         groups, document = read_fit(folder, "nuts")
         dims, coords, attrs = document["dims"], document["coords"], document["attrs"]
-        args = data if isinstance(data, tuple) else (data,)
+        with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            args = data_as_fitted(model, data)
         trace = az.InferenceData(
             posterior=draws_dataset(groups["posterior"], coords=coords, dims=dims, attrs=attrs),
             sample_stats=draws_dataset(groups["sample_stats"], attrs=attrs),
         )
-        return cls(Subject(model, Call.of(args, kwargs or {}), coords, dims), trace)
+        return cls(Subject(model, Call.of(args, kwargs or {}), coords, dims), trace, tuple(document.get("notes", ())))
 
     def _flat(self) -> dict[str, np.ndarray]:
         data = self.trace.posterior.data_vars

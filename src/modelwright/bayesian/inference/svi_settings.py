@@ -10,6 +10,9 @@ from modelwright.core.errors import ConfigurationError
 
 Precision = Literal["auto", "float32", "float64"]
 
+USUAL_RATE = 0.02
+"""Step size of Adam where nothing is known of where the guide begins (arbitrary)."""
+
 COOLED = 0.01
 """Share of the step size that is left when cooling ends: small beside the noise, large enough to settle (arbitrary)."""
 
@@ -69,7 +72,8 @@ class SviSettings:
     end where averaging over noise would put them, not where the last noisy step left them.
 
     Args:
-        learning_rate: Step size of Adam before warm-up and cooling; of no effect with an optimizer of one's own.
+        learning_rate: Step size of Adam before warm-up and cooling; of no effect with an optimizer of one's own. None
+            takes what suits a guide that begins at the mode, where a model made it begin there, else `USUAL_RATE`.
         warm_up: Steps over which the step size rises from zero.
         cooling: Share of all steps over which it cools down; 0 for none.
         particles: Draws of the guide per step that the ELBO is averaged over.
@@ -88,7 +92,7 @@ class SviSettings:
         modelwright.core.errors.ConfigurationError: particles: not usable; expected a whole number of at least 1, got 0
     """
 
-    learning_rate: float = 0.02
+    learning_rate: float | None = None
     warm_up: int = 10
     cooling: float = 0.5
     particles: int = 1
@@ -98,7 +102,8 @@ class SviSettings:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        _number("learning_rate", self.learning_rate, least=0.0)
+        if self.learning_rate is not None:
+            _number("learning_rate", self.learning_rate, least=0.0)
         _whole("warm_up", self.warm_up, least=0)
         _number("cooling", self.cooling, least=0.0, most=1.0)
         _whole("particles", self.particles)

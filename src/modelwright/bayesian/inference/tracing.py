@@ -6,7 +6,7 @@ other. Whoever traces a model takes `TRACING` first. Compiled programs run witho
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -68,6 +68,16 @@ class Call:
         args, kwargs = jax.tree.unflatten(self.structure, leaves)
         return args, kwargs
 
+    def in_double(self) -> "Call":
+        """The same arguments, every array of floating-point numbers in double precision.
+
+        Example:
+            >>> Call.of((np.zeros(3, np.float32),), {}).in_double().arrays[0].dtype
+            dtype('float64')
+        """
+        arrays = tuple(_in_double(array) for array in self.arrays)
+        return replace(self, arrays=arrays, rest=tuple(_in_double(leaf) for leaf in self.rest))
+
     def device_arrays(self) -> tuple[np.ndarray, ...]:
         """The arrays in the types that JAX computes with at present.
 
@@ -89,6 +99,11 @@ _HERE = _Here()
 
 def _is_numeric(leaf: Any) -> bool:
     return np.dtype(leaf.dtype).kind in "biufc"
+
+
+def _in_double(leaf: Any) -> Any:
+    is_array = isinstance(leaf, np.ndarray | jax.Array) and _is_numeric(leaf)
+    return np.asarray(leaf, np.float64) if is_array and np.dtype(leaf.dtype).kind == "f" else leaf
 
 
 def _fitting(array: np.ndarray) -> np.ndarray:

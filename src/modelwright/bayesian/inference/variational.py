@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from modelwright.bayesian.inference.autoguides import settled_guide
+from modelwright.bayesian.inference.autoguides import begun_at, settled_guide
 from modelwright.bayesian.inference.data_models import AbstractDataModel
 from modelwright.bayesian.inference.fit_result import Subject
 from modelwright.bayesian.inference.interrupting import NotedInterrupt, note_interrupts
-from modelwright.bayesian.inference.model_sites import check_guide, find_sites
+from modelwright.bayesian.inference.model_sites import check_guide, find_sites, has_shape
 from modelwright.bayesian.inference.svi_checkpoint import Checkpoints, Keeper, fingerprint_of
 from modelwright.bayesian.inference.svi_course import Course
 from modelwright.bayesian.inference.svi_optimizer import default_optimizer
-from modelwright.bayesian.inference.svi_settings import EarlyStopping, SviSettings, check_steps
+from modelwright.bayesian.inference.svi_settings import USUAL_RATE, EarlyStopping, SviSettings, check_steps
 from modelwright.bayesian.inference.svi_sharding import layout_over
 from modelwright.bayesian.inference.svi_steps import (
     LONGEST_CHUNK,
@@ -114,25 +114,31 @@ def svi(
     """
     check_steps(steps, batch_size)
     check_seed(seed)
-    usual = settings or SviSettings()
+    settings = settings or SviSettings()
     extra = dict(kwargs or {})
     notes: tuple[str, ...] = ()
+    near: Mapping[str, Any] = {}
+    suggested: float | None = None
     began = time.perf_counter()
     if isinstance(model, AbstractDataModel):
-        with jax.enable_x64(usual.is_double(batch_size)):
-            ready = model.made_ready(data, guide, batch_size=batch_size)
+        with jax.enable_x64(settings.is_double(batch_size)):
+            ready = model.made_ready(data, guide, batch_size=batch_size, kwargs=extra)
         guide, data, notes = ready.guide or guide, ready.data, ready.notes
-        if settings is None and ready.learning_rate is not None:
-            usual = replace(usual, learning_rate=ready.learning_rate)
-    settings = usual
+        near, suggested = ready.start, ready.learning_rate
+    if settings.learning_rate is None:
+        settings = replace(settings, learning_rate=USUAL_RATE if suggested is None else suggested)
     args = data if isinstance(data, tuple) else (data,)
     fitting = extra if batch_size is None else {**extra, "batch_size": batch_size}
     call = Call.of(args, fitting, constant=settings.constant_data)
     with note_interrupts() as noted, jax.enable_x64(settings.is_double(batch_size)):
         progress(ProgressEvent("compile", 0.0, 1.0, "model"))
+        sites = find_sites(model, call)
+        begun = begun_at(guide, {name: value for name, value in near.items() if has_shape(sites.latent, name, value)})
+        if begun is not guide:
+            notes += ("the autoguide begins at moments of the data",)
         problem = Problem(
             model=model,
-            guide=settled_guide(guide, call, seed),
+            guide=settled_guide(begun, call, seed),
             call=call,
             optimizer=optimizer or default_optimizer(settings.learning_rate),
             elbo=elbo or default_elbo(settings.particles),
@@ -140,7 +146,7 @@ def svi(
             start=dict(start or {}),
             layout=layout_over(settings.devices),
         )
-        check_guide(find_sites(model, call), find_sites(problem.guide, call))
+        check_guide(sites, find_sites(problem.guide, call))
         with TRACING:
             state, compiled = compile_steps(problem, seed, call.device_arrays())
         course = Course(steps, settings)
@@ -153,6 +159,7 @@ def svi(
         params = jax.tree.map(np.asarray, compiled.constrain(state.params, compiled.arrays))
         touched = jax.tree.map(np.asarray, state.touched)
         mutable = jax.tree.map(np.asarray, state.mutable)
+        course.interrupted = course.interrupted or noted.pressed  # after the last chunk, too, somebody waits for an end
     plain = {
         "steps": steps,
         "batch_size": batch_size,
@@ -204,6 +211,6 @@ def _drive(
             progress(ProgressEvent("fit", course.done, course.end, "steps", info))
         except KeyboardInterrupt:
             noted.pressed = True
-        course.interrupted = noted.pressed and course.done < course.end
+        course.interrupted = noted.pressed
         keeper.offer(state, course)
     return state

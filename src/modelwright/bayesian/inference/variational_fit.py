@@ -1,6 +1,6 @@
 """The result of stochastic variational inference."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from modelwright.bayesian.inference.autoguides import settled_guide
+from modelwright.bayesian.inference.data_models import data_as_fitted
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
 from modelwright.bayesian.inference.guide_draws import guide_draws, log_ratios
@@ -66,16 +67,24 @@ class VariationalFit(AbstractFit):
     def _values(self) -> dict[str, Any]:
         return {**self.params, **(self.mutable or {})}
 
-    def sample(self, n: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+    def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws of the guide, with the deterministic sites of the model; see `AbstractFit.sample`."""
         check_seed(seed)
         with jax.enable_x64(self.is_double):
-            return guide_draws(self.model, self.guide, self._values, self.fitted.call, named_seed(seed, "sample"), n)
+            number = named_seed(seed, "sample")
+            return guide_draws(self.model, self.guide, self._values, self.fitted.call, number, n, sites)
 
     def log_ratios(self, n: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Log p(y, z) and log q(z) at `n` draws z of the guide, shape (n,) each."""
-        with jax.enable_x64(self.is_double):
-            return log_ratios(self.model, self.guide, self._values, self.fitted.call, named_seed(seed, "ratios"), n)
+        """Log p(y, z) and log q(z) at `n` draws z of the guide, shape (n,) each.
+
+        In double precision whatever the fit was made in: the densities of whole tables are so large that in single
+        precision their differences are rounding errors.
+        """
+        call = self.fitted.call.in_double()
+        values = jax.tree.map(_in_double, self._values)
+        with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+            guide = self.guide if self.is_double else settled_guide(self.guide, call, self.settings["seed"])
+            return log_ratios(self.model, guide, values, call, named_seed(seed, "ratios"), n)
 
     def diagnose(self) -> Verdict:
         """Plateau of the ELBO, k-hat of the guide against the model, reach of the gradient, what data leave open."""
@@ -83,9 +92,11 @@ class VariationalFit(AbstractFit):
 
         return Verdict.of(check_variational_fit(self))
 
-    def to_inferencedata(self, n: int = 1000, seed: int = 0) -> az.InferenceData:
+    def to_inferencedata(
+        self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None
+    ) -> az.InferenceData:
         """One chain of `n` draws, with named axes and the settings among the attributes."""
-        arrays = {name: values[None] for name, values in self.sample(n, seed).items()}
+        arrays = {name: values[None] for name, values in self.sample(n, seed, sites=sites).items()}
         attrs = {
             "engine": "svi",
             "ended": self.ended,
@@ -102,7 +113,9 @@ class VariationalFit(AbstractFit):
         from modelwright.bayesian.diagnostics.pointwise_loo import leave_one_out
 
         with jax.enable_x64(self.is_double):
-            return leave_one_out(self.fitted, self.sample(draws), unit=unit, model=model)
+            return leave_one_out(
+                self.fitted, self.sample(draws, sites=self.fitted.sites().latent), unit=unit, model=model
+            )
 
     def save(self, folder: Path | str) -> Path:
         """Write parameters, ELBO and settings to a folder; `load` reads them back beside model, guide and data."""
@@ -135,9 +148,9 @@ class VariationalFit(AbstractFit):
         """
         groups, document = read_fit(folder, "svi")
         settings = document["settings"]
-        args = data if isinstance(data, tuple) else (data,)
-        call = Call.of(args, kwargs or {}, constant=settings["constant_data"])
         with jax.enable_x64(bool(settings["double"])):
+            args = data_as_fitted(model, data, guide, batch_size=settings["batch_size"])
+            call = Call.of(args, kwargs or {}, constant=settings["constant_data"])
             settled = settled_guide(guide, call, settings["seed"])
         return cls(
             model=model,
@@ -152,3 +165,8 @@ class VariationalFit(AbstractFit):
             settings=settings,
             seconds=document["seconds"],
         )
+
+
+def _in_double(leaf: Any) -> np.ndarray:
+    array = np.asarray(leaf)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
