@@ -104,8 +104,8 @@ def test_windows_are_scored_alike_whoever_sampled_and_runs_compare() -> None:
     scores = {name: scores_of_training(trace, data, extensions)["score"] for name, trace in traces.items()}
     base = fit_event_rates(data, config, **FEW)
     for found in scores.values():
-        # averages over 200 draws of the population
-        assert found.to_numpy() == pytest.approx(score_training_windows(base, data)["score"].to_numpy(), abs=0.05)
+        # two averages over 200 draws of the population each: standard errors of some 0.02, the largest of all windows
+        assert found.to_numpy() == pytest.approx(score_training_windows(base, data)["score"].to_numpy(), abs=0.1)
     compared = compare_traces({"base": base, **traces})
     assert max(abs(row.elpd_diff) for row in compared.rows) < 1.0
 
