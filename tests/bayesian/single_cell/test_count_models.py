@@ -75,6 +75,7 @@ def test_every_model_has_a_guide_for_every_parameter(kind: str, parameterization
     assert {spec.name for unit in guide.units() for spec in unit} == set(guide.families)
 
 
+@pytest.mark.slow
 def test_a_training_recovers_the_genes_and_says_so() -> None:
     simulated = simulate_counts("nbdm", n_cells=300, n_genes=12, p=0.6, seed=3)
     outcome = train_count_model(simulated.counts, CountModelSettings(model="nbdm", parameterization="mean_prob"))

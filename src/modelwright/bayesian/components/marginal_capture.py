@@ -96,7 +96,7 @@ def marginal_capture_log_likelihood(
     Example:
         >>> from modelwright.bayesian.components.compressed_counts import compress_matrix
         >>> table = compress_matrix(np.array([[1], [0], [1]]))  # one gene: the total is all there is
-        >>> found = marginal_capture_log_likelihood(table, distinct_totals(table), 2.0, 0.5, 1.0, 3.0)
+        >>> found = jax.jit(marginal_capture_log_likelihood)(table, distinct_totals(table), 2.0, 0.5, 1.0, 3.0)
         >>> bool(jnp.isclose(found, marginal_total_log_prob(jnp.array([1, 0, 1]), 2.0, 0.5, 1.0, 3.0).sum()))
         True
     """
