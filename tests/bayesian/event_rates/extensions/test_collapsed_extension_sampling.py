@@ -184,8 +184,12 @@ def test_a_window_is_scored_as_if_it_had_not_been_seen() -> None:
 
 @pytest.mark.slow
 def test_anomalies_are_scored_where_draws_of_the_rates_say_nothing() -> None:
-    """A count of 100,000 among counts of 5 moves its entity's rate out of reach of any draw without it."""
-    extensions, config = Extensions.create(chosen="drift"), ModelConfig(n_samples=200, n_chains=2, likelihood="poisson")
+    """A count of 100,000 among counts of 5 moves its entity's rate out of reach of any draw without it.
+
+    (Not with a drift: that takes the count for the whole population's, and every draw of it does.)
+    """
+    extensions = Extensions.create(chosen="zero_inflation")
+    config = ModelConfig(n_samples=200, n_chains=2, likelihood="poisson")
     data = counts(extensions, n_entities=8, n_windows=6, config=config)
     count = data.count.copy()
     count[7] = 100_000
