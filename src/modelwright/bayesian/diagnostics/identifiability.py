@@ -105,17 +105,18 @@ def identify(
         fit: Any fit.
         draws: Draws of prior and posterior.
         seed: Their seed.
-        model: A model of the same density that observes its data one by one, where the fitted one sums them up: what
-            the data say along a curved ridge is told from single observations only.
+        model: A model of the same density to look at. By default one that observes its data one by one, where the
+            fitted one can say of one: what the data say along a curved ridge is told from single observations only.
 
     Source: A. Raue et al. (2009), https://doi.org/10.1093/bioinformatics/btp358 (directions that data leave open); D.
     Schad, M. Betancourt, S. Vasishth (2021), https://arxiv.org/abs/1904.12765 (contraction).
     """
+    from modelwright.bayesian.inference.data_models import observing_one_by_one
     from modelwright.bayesian.inference.unconstrained import Unconstrained
 
     subject = fit.subject
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-        density = Unconstrained.of(model or subject.model, subject.call)
+        density = Unconstrained.of(model or observing_one_by_one(subject.model), subject.call)
         sampled = fit.sample(draws, seed, sites=tuple(density.shapes))
         posterior = _unconstrained(density, {name: sampled[name] for name in density.shapes})
         prior = _unconstrained(density, _prior_draws(density, draws, seed))

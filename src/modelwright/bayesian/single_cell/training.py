@@ -60,7 +60,7 @@ def train_count_model(
     progress(ProgressEvent("check", 1, 3, "parts"))
     if settings.captures:
         small = counts.n_cells * counts.n_genes <= LARGEST_CHECK
-        found += identify(fit, model=model.entry_by_entry() if small else None).findings
+        found += identify(fit, model=None if small else model).findings
     progress(ProgressEvent("check", 2, 3, "parts"))
     cells = cells_to_check(counts.n_cells, counts.n_genes, sampling.seed)
     check = predictive_check(model, draws, counts, cells, sampling.seed)
