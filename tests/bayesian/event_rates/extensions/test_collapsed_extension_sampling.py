@@ -186,29 +186,44 @@ def test_a_window_is_scored_as_if_it_had_not_been_seen() -> None:
         assert scores["tail_probability"][row] == pytest.approx(tail if data.count[row] > 0 else 1.0, rel=1e-4)
 
 
-@pytest.mark.slow
-def test_anomalies_are_scored_where_draws_of_the_rates_say_nothing() -> None:
-    """A count of 100,000 among counts of 5 moves its entity's rate out of reach of any draw without it.
-
-    (Not with a drift: that takes the count for the whole population's, and every draw of it does.)
-    """
-    extensions = Extensions.create(chosen="zero_inflation")
-    config = ModelConfig(n_samples=200, n_chains=2, likelihood="poisson")
+def with_an_extreme_count(extensions: Extensions, config: ModelConfig) -> EventCounts:
+    """A count of 100,000 among counts of 5."""
     data = counts(extensions, n_entities=8, n_windows=6, config=config)
     count = data.count.copy()
     count[7] = 100_000
-    spoiled = EventCounts.from_arrays(
+    return EventCounts.from_arrays(
         entity=np.asarray(data.entities)[data.entity_idx],
         count=count,
         window_start=data.window_start,
         window=data.window,
     )
+
+
+@pytest.mark.slow
+def test_anomalies_are_scored_where_draws_of_the_rates_say_nothing() -> None:
+    """The count moves its entity's rate out of reach of any draw without it."""
+    extensions = Extensions.create(chosen="zero_inflation")
+    config = ModelConfig(n_samples=200, n_chains=2, likelihood="poisson")
+    spoiled = with_an_extreme_count(extensions, config)
     trace = fit_extended(spoiled, config, extensions, engine="collapsed", predictive_draws=4, prior_draws=4)
     scores = score_training_windows_collapsed(trace, spoiled)
     assert int(scores["score"].argmax()) == 7
     assert scores["score"][7] > 1_000.0
     assert scores["upper"][7] < 100_000
     assert np.isfinite(scores[["expected", "score", "tail_probability"]].to_numpy()).all()
+
+
+@pytest.mark.slow
+def test_a_count_that_a_drift_follows_has_a_k_hat_that_says_so() -> None:
+    """The Poisson posterior lifts the whole window's factor; without the count it would be elsewhere."""
+    extensions = Extensions.create(chosen="drift")
+    config = ModelConfig(n_samples=200, n_chains=2, likelihood="poisson")
+    spoiled = with_an_extreme_count(extensions, config)
+    trace = fit_extended(spoiled, config, extensions, engine="collapsed", predictive_draws=4, prior_draws=4)
+    scores = score_training_windows_collapsed(trace, spoiled)
+    assert float(trace.posterior["drift"].mean(("chain", "draw"))[1]) > 4.0
+    assert scores["k_hat"][7] > 0.7
+    assert scores["score"][7] > 100.0
 
 
 def test_what_cannot_be_collapsed_is_refused_with_the_reason() -> None:
