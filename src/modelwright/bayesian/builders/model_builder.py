@@ -199,6 +199,8 @@ def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
             found[part.name] = joined(found[other] for other in part.depends_on)
         else:
             found[part.name] = joined([part.dims or ()])
+            if isinstance(part, Derived) and CELLS not in found[part.name]:
+                _check_no_cells(part, found)
             extra = {dim for other in part.depends_on for dim in found[other]} - set(found[part.name])
             if extra and isinstance(part, AbstractParamSpec):
                 raise ConfigurationError(
@@ -208,6 +210,19 @@ def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
                     got=part.shape_dims,
                 )
     return found
+
+
+def _check_no_cells(part: Derived, dims: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a derived quantity without the axis of cells that is computed from one of cells."""
+    for other in part.depends_on:
+        if CELLS in dims[other]:
+            raise ConfigurationError(
+                f"is computed from {other!r}, which every cell has its own of, and its axes leave the cells out",
+                field=f"{part.name}.dims",
+                expected=f"axes with {CELLS!r}",
+                got=part.dims,
+                todo="leave dims out",
+            )
 
 
 def _check_components(dims: Mapping[str, tuple[str, ...]], likelihood: AbstractLikelihood) -> None:
