@@ -76,20 +76,43 @@ def with_sigma() -> ModelBuilder:
     return ModelBuilder().add_param(LogNormalSpec("sigma", (), (0.0, 1.0))).with_likelihood(GaussianLikelihood())
 
 
-@pytest.mark.parametrize("dims", [None, ("n_cells", "n_genes"), ("n_genes", "n_cells")])
-def test_what_is_derived_from_batches_is_looked_up_once(dims: Any) -> None:
+@pytest.mark.parametrize(
+    ("dims", "expected"),
+    [
+        (None, lambda effect: effect.T),
+        (("n_genes", "n_batches"), lambda effect: effect.T),
+        (("n_genes", "n_cells"), lambda effect: effect.T[BATCH]),
+    ],
+)
+def test_what_is_derived_from_batches_is_of_batches_until_cells_are_asked_for(dims: Any, expected: Any) -> None:
     effect = np.random.default_rng(2).normal(size=(4, 3))
     builder = with_sigma().add_param(NormalSpec("effect", ("n_genes", "n_batches"), (0.0, 1.0)))
     builder.add_derived("mu", lambda effect: 2.0 * effect, ["effect"], dims=dims)
     builder.add_derived("deeper", lambda mu: mu, ["mu"])
     model = builder.build()
     for name in ("mu", "deeper"):  # the second sees what the first laid out
-        assert np.allclose(values_of(model, name, {"effect": effect}), 2.0 * effect.T[BATCH], rtol=1e-6)
+        assert np.allclose(values_of(model, name, {"effect": effect}), 2.0 * expected(effect), rtol=1e-6)
+    with jax.enable_x64(True):
+        found = float(log_density(model, (DATA,), {}, {"effect": effect, "sigma": 1.5})[0])
+    wanted = stats.norm.logpdf(effect).sum() + stats.lognorm(1).logpdf(1.5)
+    wanted += stats.norm.logpdf(COUNTS, 2.0 * effect.T[BATCH], 1.5).sum()
+    assert found == pytest.approx(wanted, rel=1e-11)
 
 
-def test_a_derived_quantity_has_no_axis_of_batches() -> None:
-    with pytest.raises(ConfigurationError, match=r"mu\.dims: the values it is computed from have been looked up"):
-        ModelBuilder().add_derived("mu", lambda effect: effect, ["effect"], dims=("n_batches", "n_genes"))
+def test_beside_values_of_cells_those_of_batches_are_looked_up() -> None:
+    effect, depth = np.random.default_rng(2).normal(size=(4, 3)), np.arange(1.0, 6.0)
+    builder = with_sigma().add_param(NormalSpec("effect", ("n_genes", "n_batches"), (0.0, 1.0)))
+    builder.add_param(NormalSpec("depth", ("n_cells",), (0.0, 1.0)))
+    model = builder.add_derived("mu", lambda effect, depth: effect * depth, ["effect", "depth"]).build()
+    found = values_of(model, "mu", {"effect": effect, "depth": depth})
+    assert np.allclose(found, effect.T[BATCH] * depth[:, None], rtol=1e-6)
+
+
+def test_axes_that_leave_the_rows_out_are_refused() -> None:
+    builder = with_sigma().add_param(NormalSpec("effect", ("n_batches", "n_genes"), (0.0, 1.0)))
+    builder.add_derived("mu", lambda effect: effect.mean(0), ["effect"], dims=("n_genes",))
+    with pytest.raises(ConfigurationError, match=r"mu\.dims: is computed from 'effect', which every batch has its own"):
+        builder.build()
     both = with_sigma().add_param(NormalSpec("mu", ("n_cells", "n_batches"), (0.0, 1.0)))
     with pytest.raises(ConfigurationError, match="mu: every cell has one batch"):
         both.build()

@@ -3,8 +3,10 @@
 The axes have one order, cells, components, genes. Laid out, a value has the axes from its first one on, of length one
 where it does not run over an axis: with genes only r is (G,), a capture probability is (C, 1), beside components (K, 1)
 and (C, 1, 1). The order in which a parameter names its axes is its own: laid out, they come in the one order. Axes of
-other names stay as they are, for functions that know them; `n_batches` is looked up by each cell's batch, wherever it
-stands, so that the value becomes one of cells.
+other names stay as they are, for functions that know them.
+
+`n_batches` stands where the cells would: what is computed from values of batches alone is a value of batches. Beside
+values of cells it is looked up by each cell's batch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,16 +25,21 @@ ORDER = (CELLS, COMPONENTS, GENES)
 
 
 def joined(all_dims: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """The axes of something computed from values with these axes; batches become cells.
+    """The axes of something computed from values with these axes; beside cells, batches become cells.
 
     Example:
         >>> joined([("n_genes",), (), ("n_cells",)])
         ('n_cells', 'n_genes')
         >>> joined([("n_batches", "n_genes"), ("n_components",)])
-        ('n_cells', 'n_components', 'n_genes')
+        ('n_batches', 'n_components', 'n_genes')
+        >>> joined([("n_batches", "n_genes"), ("n_cells",)])
+        ('n_cells', 'n_genes')
     """
-    found = {CELLS if dim == BATCHES else dim for dims in all_dims for dim in dims}
-    return (*(dim for dim in ORDER if dim in found), *sorted(found - set(ORDER)))
+    found = {dim for dims in all_dims for dim in dims}
+    if CELLS in found:
+        found.discard(BATCHES)
+    known = (BATCHES, *ORDER)
+    return (*(dim for dim in known if dim in found), *sorted(found - set(known)))
 
 
 def axis_lengths(
@@ -90,28 +97,38 @@ def check_batch_size(batch_size: Any, n_cells: int) -> None:
         )
 
 
-def laid_out(value: Any, dims: tuple[str, ...], *, components: bool, batch: Any = None) -> Any:
-    """A value with the axes `dims`, laid out to meet others.
+def laid_out(value: Any, dims: tuple[str, ...], *, components: bool) -> Any:
+    """A value of these axes with them in the one order, batches in the place of cells.
 
     Args:
         value: Shape in the order of `dims`.
         dims: Its axes, in any order.
         components: Whether the model has the axis of components.
-        batch: Batch of each cell, shape (n_cells,), for values with the axis `n_batches`.
 
     Example:
         >>> laid_out(jnp.ones(4), ("n_cells",), components=False).shape
         (4, 1)
         >>> laid_out(jnp.ones((4, 9)), ("n_cells", "n_genes"), components=True).shape
         (4, 1, 9)
-        >>> laid_out(jnp.ones((9, 2)), ("n_genes", "n_batches"), components=False, batch=jnp.array([1, 0, 1, 1])).shape
-        (4, 9)
+        >>> laid_out(jnp.ones((9, 2)), ("n_genes", "n_batches"), components=False).shape
+        (2, 9)
     """
-    if batch is not None:
-        value, dims = of_the_cells(value, dims, batch)
-    if any(dim not in ORDER for dim in dims) or not dims:
+    if BATCHES in dims:
+        value, dims = jnp.moveaxis(value, dims.index(BATCHES), 0), (BATCHES, *(dim for dim in dims if dim != BATCHES))
+    order = _order(dims, components=components)
+    if any(dim not in order for dim in dims) or not dims:
         return value
-    return _spread_out(value, dims, ORDER if components else (CELLS, GENES))
+    return _spread_out(value, dims, order)
+
+
+def of_their_cells(value: Any, batch: Any) -> Any:
+    """A laid-out value of batches looked up by each cell's batch, shape (n_cells,).
+
+    Example:
+        >>> of_their_cells(jnp.array([[1.0], [5.0]]), jnp.array([1, 0, 1]))[:, 0].tolist()
+        [5.0, 1.0, 5.0]
+    """
+    return jnp.take(value, batch, axis=0)
 
 
 def of_the_cells(value: Any, dims: tuple[str, ...], batch: Any) -> tuple[Any, tuple[str, ...]]:
@@ -160,11 +177,17 @@ def gathered(value: Any, dims: tuple[str, ...], sizes: Mapping[str, int], *, com
         >>> gathered(jnp.ones((4, 1, 9)), ("n_cells", "n_genes"), sizes, components=True).shape
         (4, 9)
     """
-    if any(dim not in ORDER for dim in dims) or not dims:
+    order = _order(dims, components=components)
+    if any(dim not in order for dim in dims) or not dims:
         return value
-    order = ORDER if components else (CELLS, GENES)
     wide = [sizes[dim] if dim in dims else 1 for dim in order[order.index(dims[0]) :]]
     return jnp.reshape(jnp.broadcast_to(value, wide), [sizes[dim] for dim in dims])
+
+
+def _order(dims: tuple[str, ...], *, components: bool) -> tuple[str, ...]:
+    """The one order for a value of these axes: batches or cells, components where the model has them, genes."""
+    first = BATCHES if BATCHES in dims else CELLS
+    return (first, COMPONENTS, GENES) if components else (first, GENES)
 
 
 def _spread_out(value: Any, dims: tuple[str, ...], order: tuple[str, ...]) -> Any:

@@ -118,12 +118,9 @@ def check_levels(parts: Sequence[Part], dims: Mapping[str, tuple[str, ...]]) -> 
 
     Args:
         parts: The parts of the model.
-        dims: Axes of each, by name, with cells in the place of batches. A parameter of batches may be the prior of
-            another: it is one of cells only where functions and likelihoods see it.
+        dims: Axes of each, by name.
     """
-    of_cells = {
-        part.name for part in parts if CELLS in (part.dims if isinstance(part, AbstractParamSpec) else dims[part.name])
-    }
+    of_cells = {part.name for part in parts if CELLS in dims[part.name]}
     for part in parts:
         if isinstance(part, AbstractParamSpec) and not part.is_cell_specific:
             for other in part.depends_on:

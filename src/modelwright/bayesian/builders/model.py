@@ -20,6 +20,7 @@ from modelwright.bayesian.builders.axes import (
     check_batch_size,
     gathered,
     laid_out,
+    of_their_cells,
 )
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part
 from modelwright.bayesian.builders.model_picture import model_svg
@@ -45,7 +46,7 @@ class Model(AbstractDataModel):
 
     Args:
         parts: Every part after all it depends on.
-        dims: Axes of every part, by name; batches count as cells.
+        dims: Axes of every part, by name, in the one order.
         likelihood: How counts follow.
         entries: "auto" (compressed where the likelihood allows), "dense" (every entry is looked at) or "compressed".
         groups: Latent variables with their decoders, by sample site.
@@ -72,12 +73,17 @@ class Model(AbstractDataModel):
         found = next((spec.dims for spec in self.specs if spec.name == name), None)
         if found is not None:
             return found
-        return self.dims[name] if set(self.dims[name]) <= set(ORDER) else ()
+        return self.dims[name] if set(self.dims[name]) <= {BATCHES, *ORDER} else ()
 
     @property
     def has_components(self) -> bool:
         """Whether there is an axis of mixture components."""
         return COMPONENTS in self.lengths
+
+    @property
+    def tells_batches_apart(self) -> bool:
+        """Whether a parameter of the likelihood differs between batches of cells."""
+        return any(BATCHES in self.dims[name] for name in self.likelihood.parameters)
 
     @property
     def compressed_form(self) -> str | None:
@@ -127,14 +133,22 @@ class Model(AbstractDataModel):
                     work.sample(part, here)
                 if CELLS in self.dims[part.name]:
                     work.lay_out(part, here)
-            needed = {name: work.laid[name] for name in self.likelihood.parameters}
             form = None if self.entries == "dense" or batch_size is not None else self.compressed_form
-            if data is None or data.compressed is None or form is None:
+            if data is None or form is None or not self._served_by(data.compressed, data.n_batches):
                 observed = None if data is None else data.rows(work.cells)
-                of_one_cell = self.likelihood.of_cells(needed, here[GENES])
-                return numpyro.sample(COUNTS, of_one_cell, obs=observed)
+                needed = {name: work.beside_cells(name) for name in self.likelihood.parameters}
+                return numpyro.sample(COUNTS, self.likelihood.of_cells(needed, here[GENES]), obs=observed)
+        looked_up = self.likelihood.of_single_cells(form)
+        needed = {
+            name: work.beside_cells(name) if name in looked_up else work.laid[name]
+            for name in self.likelihood.parameters
+        }
         numpyro.factor(COUNTS, self.likelihood.compressed_log_prob(form, needed, data.compressed))
         return data.dense
+
+    def _served_by(self, compressed: Any, n_batches: int) -> bool:
+        """Whether a compressed table (or None) keeps apart what the model does."""
+        return compressed is not None and (not self.tells_batches_apart or compressed.n_batches == n_batches)
 
     def sites(self, counts: Any = None, *, dims: Mapping[str, int] | None = None) -> list[Site]:
         """Name, shape, support and plates of every site, found without computing anything.
@@ -195,12 +209,19 @@ class _Values:
         }
         self.values[spec.name] = sample_prior(spec, arguments, sizes)
 
+    def beside_cells(self, name: str) -> Any:
+        """A laid-out value to broadcast with values of cells: that of batches looked up by each cell's."""
+        return of_their_cells(self.laid[name], self.batch) if BATCHES in self.model.dims[name] else self.laid[name]
+
     def lay_out(self, part: Part, sizes: Mapping[str, int]) -> None:
         """Compute what is not a parameter, and lay the value out."""
         name, dims, components = part.name, self.model.dims[part.name], self.model.has_components
         match part:
             case Derived():
-                found = part.function(*(self.laid[other] for other in part.depends_on))
+                of_cells = CELLS in dims
+                found = part.function(
+                    *(self.beside_cells(other) if of_cells else self.laid[other] for other in part.depends_on)
+                )
                 try:
                     kept = gathered(found, dims, sizes, components=components)
                 except ValueError as error:
@@ -222,7 +243,7 @@ class _Values:
                 field=name,
                 todo="give counts with batches: observe(counts, batch=...)",
             )
-        self.laid[name] = laid_out(self.values[name], own, components=components, batch=self.batch)
+        self.laid[name] = laid_out(self.values[name], own, components=components)
 
     def _from_data(self, part: FromData) -> Any:
         if self.data is None:

@@ -67,8 +67,8 @@ class ModelBuilder:
             function: Takes the values of `depends_on` in order. They are laid out to broadcast, cells first, genes
                 last: a number per cell is (n_cells, 1) beside genes.
             depends_on: Names of parameters or other derived quantities, added before or after.
-            dims: Axes of the result; all of those it depends on when left out. Values of batches have been looked up
-                by then and are values of cells.
+            dims: Axes of the result; all of those it depends on when left out. What is computed from values of batches
+                is a value of batches, and one of cells where values of cells take part.
         """
         if isinstance(depends_on, str) or not all(isinstance(other, str) for other in depends_on):
             raise ConfigurationError(
@@ -77,14 +77,6 @@ class ModelBuilder:
         if not callable(function):
             raise ConfigurationError("not a function", field=f"{name}.function", got=function)
         axes = None if dims is None else tuple(dims)
-        if axes is not None and BATCHES in axes:
-            raise ConfigurationError(
-                "the values it is computed from have been looked up by each cell's batch",
-                field=f"{name}.dims",
-                expected=f"{CELLS!r} in the place of {BATCHES!r}",
-                got=axes,
-                todo="leave dims out",
-            )
         return self._add(Derived(name, function, tuple(depends_on), axes))
 
     def add_statistic(self, name: str, statistic: Any) -> Self:
@@ -199,9 +191,11 @@ def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
             found[part.name] = joined(found[other] for other in part.depends_on)
         else:
             found[part.name] = joined([part.dims or ()])
-            if isinstance(part, Derived) and CELLS not in found[part.name]:
-                _check_no_cells(part, found)
+            if isinstance(part, Derived):
+                _check_rows(part, found)
             extra = {dim for other in part.depends_on for dim in found[other]} - set(found[part.name])
+            if CELLS in found[part.name]:  # every cell knows its batch
+                extra.discard(BATCHES)
             if extra and isinstance(part, AbstractParamSpec):
                 raise ConfigurationError(
                     f"its prior depends on a parameter with the axis {sorted(extra)[0]!r}, which it has not itself",
@@ -212,17 +206,19 @@ def _all_dims(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _check_no_cells(part: Derived, dims: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse a derived quantity without the axis of cells that is computed from one of cells."""
+def _check_rows(part: Derived, dims: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a derived quantity whose axes leave out the cells or the batches that it is computed from."""
+    own = dims[part.name]
     for other in part.depends_on:
-        if CELLS in dims[other]:
-            raise ConfigurationError(
-                f"is computed from {other!r}, which every cell has its own of, and its axes leave the cells out",
-                field=f"{part.name}.dims",
-                expected=f"axes with {CELLS!r}",
-                got=part.dims,
-                todo="leave dims out",
-            )
+        for axis, each, kept in ((CELLS, "cell", {CELLS}), (BATCHES, "batch", {CELLS, BATCHES})):
+            if axis in dims[other] and not kept & set(own):
+                raise ConfigurationError(
+                    f"is computed from {other!r}, which every {each} has its own of, and its axes leave those out",
+                    field=f"{part.name}.dims",
+                    expected=f"axes with {axis!r}",
+                    got=part.dims,
+                    todo="leave dims out",
+                )
 
 
 def _check_components(dims: Mapping[str, tuple[str, ...]], likelihood: AbstractLikelihood) -> None:

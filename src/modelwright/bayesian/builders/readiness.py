@@ -69,7 +69,7 @@ def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None 
     if isinstance(data, ObservedCounts):
         if model.likelihood.observes_counts and data.dense is not None:
             check_counts(np.asarray(data.dense))
-        return _completed(data, form, statistics), note
+        return _completed(data, form, statistics, by_batch=model.tells_batches_apart), note
     matrix: Any = getattr(data, "matrix", data)
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
@@ -80,14 +80,19 @@ def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None 
     return observe(matrix, statistics=statistics, compressed=compressed, dense=dense), note
 
 
-def _completed(known: ObservedCounts, form: str | None, statistics: Sequence[SufficientStatistic]) -> ObservedCounts:
+def _completed(
+    known: ObservedCounts, form: str | None, statistics: Sequence[SufficientStatistic], *, by_batch: bool
+) -> ObservedCounts:
     """Observed counts with what they lack; what they have stays, as numbers of batches and scales of networks do."""
     missing = [each for each in statistics if each.name not in known.statistics]
-    if not missing and (form is None or known.compressed is not None):
+    batch = known.batch if by_batch else None
+    rows = 1 if batch is None else known.n_batches
+    compressing = form is not None and (known.compressed is None or known.compressed.n_batches != rows)
+    if not missing and not compressing:
         return known
     matrix = _table(known)
     more = observe(matrix, statistics=missing, dense=False).statistics if missing else {}
-    compressed = compress_matrix(matrix) if form is not None and known.compressed is None else known.compressed
+    compressed = compress_matrix(matrix, batch, n_batches=rows) if compressing else known.compressed
     return replace(known, compressed=compressed, statistics={**known.statistics, **more})
 
 

@@ -105,12 +105,13 @@ jax.tree_util.register_dataclass(
 )
 
 
-def compress_matrix(counts: Any, batch: Any = None) -> CompressedMatrix:
+def compress_matrix(counts: Any, batch: Any = None, *, n_batches: int | None = None) -> CompressedMatrix:
     """Reduce a table of counts to its distinct pairs and totals.
 
     Args:
         counts: Cells x genes, whole numbers from 0: a NumPy array or a SciPy sparse matrix or array of any format.
         batch: Batch of each cell, 0, 1, ..., shape (n_cells,), where parameters of genes differ between batches.
+        n_batches: Batches, some of which may have no cells; up to the last that has when left out.
 
     Raises:
         DataError: The table is not two-dimensional, or holds negative, fractional or infinite counts or counts of
@@ -124,7 +125,8 @@ def compress_matrix(counts: Any, batch: Any = None) -> CompressedMatrix:
         ([2, 1], [2.0, 3.0, 0.0])
     """
     n_cells, n_genes, cell, gene, count = _entries(counts)
-    batches, n_batches = _batches(batch, n_cells)
+    batches, found = _batches(batch, n_cells)
+    n_batches = max(found, n_batches or 0)
     n_groups = n_genes * n_batches
     group = gene if n_batches == 1 else batches[cell].astype(np.int64) * n_genes + gene
     pair_group, pair_count, multiplicity = _distinct_pairs(group, count, n_groups)

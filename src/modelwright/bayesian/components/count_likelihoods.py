@@ -32,7 +32,7 @@ from modelwright.bayesian.components.zero_inflation import (
     zero_inflated_poisson_log_prob,
 )
 
-CELLS, GENES = "n_cells", "n_genes"
+CELLS, BATCHES, GENES = "n_cells", "n_batches", "n_genes"
 RANK_ONE, PAIRS, SPARSE = "rank one", "pairs", "sparse"
 
 
@@ -70,10 +70,17 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
         base = NegativeBinomialByLogits(values[self.concentration], self._logits(values))
         return base if self.gate is None else ZeroInflated(base, logit(values[self.gate]))
 
+    @property
+    def _per_cell(self) -> tuple[str, ...]:
+        return (self.odds_against or self.success, *([self.capture] if self.capture else []))
+
     def compressed_form(self, dims: Mapping[str, tuple[str, ...]]) -> str | None:
         """See `AbstractLikelihood.compressed_form`."""
-        per_cell = [self.odds_against or self.success, *([self.capture] if self.capture else [])]
-        return _form(dims, [self.concentration], per_cell, self.gate)
+        return _form(dims, (self.concentration,), self._per_cell, self.gate)
+
+    def of_single_cells(self, form: str) -> tuple[str, ...]:
+        """See `AbstractLikelihood.of_single_cells`."""
+        return () if form == PAIRS else self._per_cell
 
     def compressed_log_prob(self, form: str, values: Mapping[str, Any], compressed: Any) -> Any:
         """See `AbstractLikelihood.compressed_log_prob`."""
@@ -127,7 +134,11 @@ class PoissonLikelihood(AbstractLikelihood):
 
     def compressed_form(self, dims: Mapping[str, tuple[str, ...]]) -> str | None:
         """See `AbstractLikelihood.compressed_form`."""
-        return _form(dims, [self.mean], [] if self.scale is None else [self.scale], self.gate)
+        return _form(dims, (self.mean,), () if self.scale is None else (self.scale,), self.gate)
+
+    def of_single_cells(self, form: str) -> tuple[str, ...]:
+        """See `AbstractLikelihood.of_single_cells`."""
+        return () if form == PAIRS or self.scale is None else (self.scale,)
 
     def compressed_log_prob(self, form: str, values: Mapping[str, Any], compressed: Any) -> Any:
         """See `AbstractLikelihood.compressed_log_prob`."""
@@ -149,11 +160,11 @@ def logit(probability: Any) -> Any:
 
 
 def _form(
-    dims: Mapping[str, tuple[str, ...]], per_gene: list[str], per_cell: list[str], gate: str | None
+    dims: Mapping[str, tuple[str, ...]], per_gene: tuple[str, ...], per_cell: tuple[str, ...], gate: str | None
 ) -> str | None:
     """Which compressed form parameters over these axes allow."""
     everything = [*per_gene, *per_cell, *([gate] if gate else [])]
-    if any(set(dims[name]) - {CELLS, GENES} for name in everything):
+    if any(set(dims[name]) - {CELLS, BATCHES, GENES} for name in everything):
         return None
     if not any(CELLS in dims[name] for name in everything):
         rank_one = gate is None and not any(GENES in dims[name] for name in per_cell)

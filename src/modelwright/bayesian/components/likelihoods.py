@@ -58,12 +58,17 @@ class AbstractLikelihood(ABC):
         """Name of the compressed form for parameters over these axes, None where every entry has to be looked at."""
         return None
 
+    def of_single_cells(self, form: str) -> tuple[str, ...]:
+        """Parameters of which a compressed form takes a value for every cell, even where only batches differ."""
+        return ()
+
     def compressed_log_prob(self, form: str, values: Mapping[str, Any], compressed: Any) -> Any:
         """Log probability of the whole table in nats, a scalar.
 
         Args:
             form: What `compressed_form` said.
-            values: Laid-out values of `parameters`, of all cells.
+            values: Laid-out values of `parameters`: those `of_single_cells` of all cells, and what differs between
+                batches otherwise with a row for each of these.
             compressed: The table, compressed.
         """
         raise TypeError(f"{type(self).__name__} has no compressed form")  # not reached: compressed_form says None
