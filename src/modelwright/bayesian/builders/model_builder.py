@@ -210,10 +210,13 @@ def _check_rows(part: Derived, dims: Mapping[str, tuple[str, ...]]) -> None:
     """Refuse a derived quantity whose axes leave out the cells or the batches that it is computed from."""
     own = dims[part.name]
     for other in part.depends_on:
-        for axis, each, kept in ((CELLS, "cell", {CELLS}), (BATCHES, "batch", {CELLS, BATCHES})):
+        for axis, each, rows, kept in (
+            (CELLS, "cell", "cells", {CELLS}),
+            (BATCHES, "batch", "batches", {CELLS, BATCHES}),
+        ):
             if axis in dims[other] and not kept & set(own):
                 raise ConfigurationError(
-                    f"is computed from {other!r}, which every {each} has its own of, and its axes leave those out",
+                    f"is computed from {other!r}, which every {each} has its own of, and its axes leave the {rows} out",
                     field=f"{part.name}.dims",
                     expected=f"axes with {axis!r}",
                     got=part.dims,
