@@ -93,7 +93,10 @@ def begin(repeats: int) -> bool:
     print("\nthe model with capture probabilities, without an anchor, says:")
     for finding in open_questions:
         print(f"  {finding.grade}: {finding.sentence}")
-    return fine and bool(open_questions)
+    ridge = "p_capture and p move together (p_capture up as p down)"
+    named = any(finding.name == "flat_direction" and ridge in finding.sentence for finding in open_questions)
+    print(f"the ridge is named, capture probability up as p down: {'yes' if named else 'NO'}")
+    return fine and named
 
 
 def by_hand(counts: Any, batch_size: int | None = None) -> None:

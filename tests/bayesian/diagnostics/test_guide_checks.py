@@ -9,9 +9,9 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import constraints
 
-from modelwright.bayesian.diagnostics import identifiability as module
+from modelwright.bayesian.diagnostics import flat_directions as module
+from modelwright.bayesian.diagnostics.flat_directions import flattest_directions
 from modelwright.bayesian.diagnostics.guide_checks import gradient_reach, guide_k_hat, plateau, skipped
-from modelwright.bayesian.diagnostics.identifiability import flattest_directions
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.bayesian.inference.unconstrained import Unconstrained
 from modelwright.bayesian.inference.variational import SviSettings, VariationalFit, svi
