@@ -16,6 +16,7 @@
 | parameters without a gradient | 0 | | above 0 | they stand where they began |
 | contraction | from 0.1 | below 0.1 | | 1 - posterior over prior variance; arbitrary |
 | spread along a direction | below 3 | from 3 | from 10 | over what its parameters show one by one; arbitrary |
+| steps that no observation notices | 0 | from 1 | | what counts as one is said in `ridges` |
 | share of units beyond k-hat's limit | 0 | up to 1 % | above 1 % | their densities do not hold; 1 % is arbitrary |
 | distance of residuals from a normal | up to 0.02 | above 0.02 | above 0.1 | Kolmogorov's distance; arbitrary |
 | share of genes outside the band | up to 0.2 | above 0.2 | above 0.5 | a tenth falls out by chance; arbitrary |
