@@ -12,6 +12,7 @@ from numpyro.distributions import constraints
 from modelwright.bayesian.diagnostics import flat_directions as module
 from modelwright.bayesian.diagnostics.flat_directions import flattest_directions
 from modelwright.bayesian.diagnostics.guide_checks import gradient_reach, guide_k_hat, plateau, skipped
+from modelwright.bayesian.diagnostics.identifiability import identify
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.bayesian.inference.unconstrained import Unconstrained
 from modelwright.bayesian.inference.variational import SviSettings, VariationalFit, svi
@@ -45,7 +46,10 @@ def test_ridge_is_named_and_the_guide_that_does_not_see_it(fit: VariationalFit) 
     findings = {finding.name: finding for finding in fit.diagnose().findings}
     flat = findings["flat_direction"]
     # precision [[101, 100], [100, 101]], scaled to a unit diagonal: smallest eigenvalue 1 / 101
-    assert flat.value == pytest.approx(np.sqrt(101.0), rel=1e-6)
+    found = identify(fit)
+    assert found.directions[0].spread == pytest.approx(np.sqrt(101.0), rel=1e-6)
+    assert found.ridges[0].spread == pytest.approx(np.sqrt(101.0), rel=0.2)  # by the widths of 400 draws of the prior
+    assert flat.value == found.ridges[0].spread
     assert flat.grade == "warning"
     assert "move together" in flat.sentence
     assert all(name in flat.sentence for name in ("a", "b", "100% of what holds it comes from the priors"))
