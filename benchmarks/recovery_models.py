@@ -40,6 +40,7 @@ from modelwright.bayesian.components import (
 )
 from modelwright.bayesian.components.compressed_counts import CompressedMatrix, compress_matrix
 from modelwright.bayesian.single_cell.count_models import PRIOR_OF_GATE, PRIOR_OF_LEVEL, PRIOR_OF_P, count_model
+from modelwright.core.seeds import named_seed
 
 PARAMETERIZATIONS = ("canonical", "mean_prob", "mean_odds")
 COUNT_MODELS = ("nbdm", "zinb", "nbvcp", "zinbvcp")
@@ -192,7 +193,8 @@ def draw(case: Case, n_cells: int, n_genes: int, repeats: int, seed: int) -> Dra
         sites = trace(seeded(apart, key)).get_trace(like)
         return {name: site["value"] for name, site in sites.items() if site["type"] in ("sample", "deterministic")}
 
-    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(seed), repeats))
+    key = jax.random.key(named_seed(seed, f"{case.name} {case.parameterization}"))
+    found = jax.jit(jax.vmap(one))(jax.random.split(key, repeats))
     found = {name: np.asarray(values, float) for name, values in found.items() if name != "cells"}
     tables = found.pop("counts")
     packed: list[Any] = [None] * repeats
