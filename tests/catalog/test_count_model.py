@@ -47,3 +47,19 @@ def test_a_likelihood_that_cannot_be_compressed_is_refused(tmp_path: Path) -> No
     model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
     with pytest.raises(ConfigurationError, match="likelihood: mini-batches look at their cells entry by entry"):
         model.train(counts, likelihood="compressed", inference="svi", batch_size=10)
+
+
+@pytest.mark.slow
+def test_cells_never_seen_are_scored_without_their_capture_probability(tmp_path: Path) -> None:
+    counts = simulate_counts("nbvcp", n_cells=100, n_genes=6, p=0.8, seed=3).counts
+    table = pd.DataFrame(counts.matrix.toarray(), index=counts.cells, columns=counts.genes)
+    model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
+    model.train(counts, model="nbvcp")
+    odd = table.copy()
+    odd.iloc[7, :] = [500, 0, 0, 0, 0, 0]
+    odd.to_csv(tmp_path / "new.csv")
+    scored = model.score({"data": str(tmp_path / "new.csv")}).frame
+    assert scored["cell"][0] == counts.cells[7]
+    model.train(counts, model="zinbvcp", steps=5)
+    with pytest.raises(ConfigurationError, match="a new cell's capture probability is not known"):
+        model.score({"data": str(tmp_path / "new.csv")})

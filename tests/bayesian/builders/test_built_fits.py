@@ -17,6 +17,8 @@ from modelwright.bayesian.builders import (
     ModelBuilder,
     NormalSpec,
 )
+from modelwright.bayesian.builders.readiness import observed_for
+from modelwright.bayesian.builders.starts import values_from_moments
 from modelwright.bayesian.components import (
     TOTAL_COUNT,
     AmortizedGuide,
@@ -25,12 +27,14 @@ from modelwright.bayesian.components import (
     PoissonLikelihood,
 )
 from modelwright.bayesian.components.guide_sites import DEFAULT_SPREAD, Start
-from modelwright.bayesian.inference import curvature as curvature_module
+from modelwright.bayesian.inference import curvature_search as search_module
 from modelwright.bayesian.inference import sampled_fit as sampled_fit_module
 from modelwright.bayesian.inference.map_laplace import LaplaceFit, laplace
+from modelwright.bayesian.inference.pathfinder import pathfinder
 from modelwright.bayesian.inference.sampled_fit import SampledFit, nuts
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.variational import SviSettings, VariationalFit, svi
+from modelwright.core.errors import ConfigurationError
 
 MEANS = np.array([1.0, 4.0, 9.0])
 COUNTS = np.random.default_rng(5).poisson(MEANS, (30, 3))
@@ -84,7 +88,7 @@ def test_guide_begins_at_the_mode_also_without_a_curvature(monkeypatch: pytest.M
     """Cells with a parameter each make no arrowhead beside genes; where the climb ended is kept, and said."""
     model = captured()
     mode = laplace(model, WIDE).locations()
-    monkeypatch.setattr(curvature_module, "LARGEST_DENSE", 5)
+    monkeypatch.setattr(search_module, "LARGEST_DENSE", 5)
     fit = svi(model, GuideBuilder().for_model(model).build(), WIDE, steps=1, settings=STILL)
     for name in ("p", "r", "nu"):
         # one step of 1e-9, and two climbs by programs of other shapes
@@ -104,12 +108,42 @@ def test_chains_start_at_the_mode_and_keep_the_scale_given(monkeypatch: pytest.M
 
     model = captured()
     mode = laplace(model, WIDE)
-    monkeypatch.setattr(curvature_module, "LARGEST_DENSE", 5)
+    monkeypatch.setattr(search_module, "LARGEST_DENSE", 5)
     monkeypatch.setattr(sampled_fit_module, "sample_numpyro_model", stop)
     with pytest.raises(KeyboardInterrupt):
         nuts(model, WIDE, scale={"p": 0.25})
     assert handed["scale"] == {"p": 0.25}
     np.testing.assert_allclose(np.log(handed["start"]["r"]), mode.locations()["r"][0], atol=1e-4)  # two climbs
+
+
+def test_a_guide_and_chains_begin_where_the_best_normal_distribution_of_the_climb_lies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A level and a spread of three genes, whose density is largest where the spread is none."""
+    model = hierarchical()
+    guide = GuideBuilder().for_model(model).build()
+    fit = svi(model, guide, COUNTS, steps=1, settings=STILL, init="pathfinder")
+    data, _ = observed_for(model, guide, COUNTS)
+    found = pathfinder(model, data, start=values_from_moments(model, data))
+    for name, (location, scale) in found.locations.items():
+        np.testing.assert_allclose(fit.params[f"{name}$loc"], location, atol=1e-6)  # a step of 1e-9
+        np.testing.assert_allclose(fit.params[f"{name}$scale"], np.clip(scale, 1e-4, 3.0), rtol=1e-6)
+    assert "best normal distribution along" in fit.settings["notes"][1]
+    handed: dict[str, Any] = {}
+
+    def stop(*_: Any, **given: Any) -> None:
+        handed.update(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampled_fit_module, "sample_numpyro_model", stop)
+    with pytest.raises(KeyboardInterrupt):
+        nuts(model, COUNTS, init="pathfinder")
+    again = pathfinder(model, data, start=values_from_moments(model, data), seed=NutsSettings().seed)
+    np.testing.assert_allclose(handed["start"]["mu"], again.values["mu"], rtol=1e-6)
+    np.testing.assert_allclose(handed["scale"]["mu"], np.clip(again.locations["mu"][1], 1e-4, 1.0), rtol=1e-6)
+    assert np.abs(np.log(handed["start"]["mu"] / MEANS)).max() < 0.5
+    with pytest.raises(ConfigurationError, match="init: not one of the choices; expected mode or pathfinder"):
+        nuts(model, COUNTS, init="anywhere")  # type: ignore[arg-type]
 
 
 def test_a_start_of_ones_own_is_kept_beside_those_found() -> None:

@@ -10,10 +10,9 @@ from scipy import integrate, special, stats
 
 from modelwright.bayesian.components.compressed_counts import compress_matrix
 from modelwright.bayesian.components.marginal_capture import (
-    capture_mean,
     capture_quantile,
-    distinct_totals,
     marginal_capture_log_likelihood,
+    marginal_cell_log_prob,
     marginal_total_log_prob,
 )
 from modelwright.core.errors import ConfigurationError
@@ -24,7 +23,7 @@ NODE, WEIGHT = np.polynomial.legendre.leggauss(40)
 
 
 def by_panels(total, concentration, logits, a, b):
-    """Log of the integral and the mean of nu by eighty Gauss-Legendre panels on a fine scale around the mode."""
+    """Log of the integral by eighty Gauss-Legendre panels on a fine scale around the mode."""
     constant = special.gammaln(total + concentration) - special.gammaln(concentration) - special.gammaln(total + 1.0)
     constant -= special.gammaln(a) + special.gammaln(b) - special.gammaln(a + b)
 
@@ -45,16 +44,15 @@ def by_panels(total, concentration, logits, a, b):
     half = np.diff(edges)[:, None] / 2
     x = edges[:-1, None] + half + half * NODE
     mass = np.exp(f(x) - f(mode)) * WEIGHT * half
-    return constant + f(mode) + np.log(mass.sum()), (mass * special.expit(x)).sum() / mass.sum()
+    return constant + f(mode) + np.log(mass.sum())
 
 
-def test_integrals_and_means_over_the_whole_range():
+def test_integrals_over_the_whole_range():
     columns = [np.array(part, float) for part in zip(*[(t, r, e, a, b) for t, r, e, (a, b) in GRID], strict=True)]
     with jax.enable_x64(True):
-        found, mean = jax.jit(jax.vmap(lambda *at: (marginal_total_log_prob(*at), capture_mean(*at))))(*columns)
-    truth = np.array([by_panels(*at) for at in zip(*columns, strict=True)])
-    np.testing.assert_allclose(found, truth[:, 0], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(mean, truth[:, 1], rtol=1e-9)
+        found = jax.jit(jax.vmap(marginal_total_log_prob))(*columns)
+    truth = [by_panels(*at) for at in zip(*columns, strict=True)]
+    np.testing.assert_allclose(found, truth, rtol=1e-9, atol=1e-9)
 
 
 def test_a_table_is_the_product_of_its_cells_each_integrated_over_all_its_genes():
@@ -67,11 +65,7 @@ def test_a_table_is_the_product_of_its_cells_each_integrated_over_all_its_genes(
 
     truth = sum(np.log(integrate.quad(cell, 0, 1, args=(y,), epsrel=1e-12, epsabs=0)[0]) for y in counts)
     with jax.enable_x64(True):
-        likelihood = jax.jit(
-            jax.value_and_grad(
-                lambda *at: marginal_capture_log_likelihood(table, distinct_totals(table), *at), (0, 1, 2, 3)
-            )
-        )
+        likelihood = jax.jit(jax.value_and_grad(lambda *at: marginal_capture_log_likelihood(table, *at), (0, 1, 2, 3)))
         at = [jnp.asarray(each) for each in (r, logits, a, b)]
         value, slopes = likelihood(*at)
         for position, slope in enumerate(slopes):  # central differences of step 1e-5: error 1e-9 of the size
@@ -80,15 +74,16 @@ def test_a_table_is_the_product_of_its_cells_each_integrated_over_all_its_genes(
                 likelihood(*at[:position], at[position] + sign * first, *at[position + 1 :])[0] for sign in (1, -1)
             ]
             assert (moved[0] - moved[1]) / 2e-5 == pytest.approx(float(slope.reshape(-1)[0]), rel=1e-6, abs=1e-8)
+        by_cell = marginal_cell_log_prob(counts, *at).sum()
     assert float(value) == pytest.approx(truth, rel=1e-10)
+    assert float(by_cell) == pytest.approx(truth, rel=1e-10)
 
 
 def test_quantiles_cut_off_their_share():
     total, r, logits, a, b = np.array([0.0, 40.0, 900.0]), 30.0, 4.0, 2.0, 7.0
+    level, place = np.tile([0.003, 0.05, 0.5, 0.95], 3), np.repeat([0, 1, 2], 4)
     with jax.enable_x64(True):
-        found = np.asarray(
-            jax.jit(lambda t: capture_quantile(np.array([[0.05], [0.5], [0.95]]), t, r, logits, a, b))(total)
-        )
+        found = np.asarray(jax.jit(lambda q: capture_quantile(q, place, total, r, logits, a, b))(level))
 
     def density(nu, t):
         return stats.nbinom.pmf(t, r, 1 / (1 + nu * np.exp(logits))) * stats.beta.pdf(nu, a, b)
@@ -96,10 +91,38 @@ def test_quantiles_cut_off_their_share():
     def below(nu, t, start=0.0):
         return integrate.quad(density, start, nu, args=(t,), epsrel=1e-11, epsabs=0)[0]
 
-    for column, t in enumerate(total):
-        whole = below(found[1, column], t) + below(1.0, t, start=found[1, column])
-        for level, nu in zip((0.05, 0.5, 0.95), found[:, column], strict=True):
-            assert below(nu, t) / whole == pytest.approx(level, abs=1e-8)
+    for q, at, nu in zip(level, place, found, strict=True):
+        t = total[at]
+        whole = below(nu, t) + below(1.0, t, start=nu)
+        assert below(nu, t) / whole == pytest.approx(q, abs=1e-6)
+
+
+def test_quantiles_of_extreme_priors_and_totals():
+    """Against the distribution function by panels: sharp peaks, long tails and edges alike."""
+    with jax.enable_x64(True):
+        quantile = jax.jit(capture_quantile)
+        for t, r, e, (a, b) in GRID[::7]:
+            nu = np.asarray(quantile(np.array([0.2, 0.9]), np.zeros(2, int), np.array([float(t)]), r, e, a, b))
+            share = [share_below(x, t, r, e, a, b) for x in nu]
+            np.testing.assert_allclose(share, [0.2, 0.9], atol=1e-4)
+
+
+def share_below(nu, total, concentration, logits, a, b):
+    """Share of the distribution of the logit of nu below this one, on two million points of a fine scale."""
+    x = special.logit(nu)
+
+    def f(at):
+        log_nu = special.log_expit(at)
+        seen = logits + log_nu
+        value = a * log_nu + b * special.log_expit(-at)
+        return value + total * special.log_expit(seen) + concentration * special.log_expit(-seen)
+
+    peak = f(x)
+    near = np.geomspace(1e-6, 2000.0, 200_001)
+    left, right = x - near[::-1], x + near
+    highest = max(f(left).max(), f(right).max(), peak)
+    of = [integrate.simpson(np.exp(f(part) - highest), x=part) for part in (left, right)]
+    return of[0] / sum(of)
 
 
 def test_perfect_capture_is_no_capture_in_the_limit():
@@ -112,4 +135,4 @@ def test_perfect_capture_is_no_capture_in_the_limit():
 def test_batches_are_refused():
     table = compress_matrix(np.array([[1], [2]]), np.array([0, 1]))
     with pytest.raises(ConfigurationError, match="without batches; got '2 batches'"):
-        marginal_capture_log_likelihood(table, distinct_totals(table), 1.0, 0.0, 1.0, 1.0)
+        marginal_capture_log_likelihood(table, 1.0, 0.0, 1.0, 1.0)

@@ -1,5 +1,8 @@
 """Modes, curvature and pathfinder against closed forms; an arrowhead against the whole Hessian."""
 
+from pathlib import Path
+from typing import Any
+
 import jax
 import numpy as np
 import numpyro
@@ -7,8 +10,10 @@ import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
-from modelwright.bayesian.inference import curvature as curvature_module
-from modelwright.bayesian.inference.curvature import Arrowhead, Dense, curvature_at
+from modelwright.bayesian.inference import curvature_search as search_module
+from modelwright.bayesian.inference.coupled_curvature import Coupled
+from modelwright.bayesian.inference.curvature import Arrowhead, Dense
+from modelwright.bayesian.inference.curvature_search import curvature_at
 from modelwright.bayesian.inference.map_laplace import LaplaceFit, laplace
 from modelwright.bayesian.inference.pathfinder import pathfinder
 from modelwright.bayesian.inference.tracing import Call
@@ -58,7 +63,7 @@ def test_normal_model_has_its_exact_evidence_and_posterior() -> None:
 def gene_fits() -> tuple[LaplaceFit, Arrowhead]:
     fit = laplace(genes, VALUES)
     with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curvature_module, "LARGEST_DENSE", 10)
+        patch.setattr(search_module, "LARGEST_DENSE", 10)
         arrow = curvature_at(fit.density, fit.mode)
     assert isinstance(arrow, Arrowhead)
     return fit, arrow
@@ -101,11 +106,54 @@ def test_single_numbers_have_slopes_on_each_other() -> None:
 
 
 def test_rows_that_depend_on_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curvature_module, "LARGEST_DENSE", 10)
+    monkeypatch.setattr(search_module, "LARGEST_DENSE", 10)
     with jax.enable_x64(True):
         density = Unconstrained.of(chained, Call.of((VALUES,), {}))
         with pytest.raises(ConfigurationError, match="the rows depend on each other"):
             curvature_at(density, np.zeros(density.size))
+
+
+def summed(y: np.ndarray) -> None:
+    """Genes whose sum is seen besides each of them: an arrowhead and one vector."""
+    size = numpyro.sample("size", dist.Normal(0.0, 0.5))
+    with numpyro.plate("gene", y.shape[1], dim=-1):
+        mu = numpyro.sample("mu", dist.LogNormal(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(mu + size, 2.0), obs=y[0])
+    numpyro.sample("whole", dist.Normal(mu.sum(), 0.7), obs=y.sum() / len(y))
+
+
+def marginal(y: np.ndarray) -> None:
+    """The same where a common shift of the rows has been integrated out: the vector takes away from the precision."""
+    size = numpyro.sample("size", dist.Normal(0.0, 0.5))
+    with numpyro.plate("gene", y.shape[1], dim=-1):
+        mu = numpyro.sample("mu", dist.LogNormal(0.0, 1.0))
+    n = y.shape[1]
+    numpyro.sample("y", dist.MultivariateNormal(mu + size, 0.5 * np.eye(n) + 0.3 * np.ones((n, n))), obs=y[0])
+
+
+@pytest.mark.parametrize(("model", "sign"), [(summed, 1.0), (marginal, -1.0)])
+def test_rows_that_share_a_sum_have_the_whole_hessian_too(
+    model: Any, sign: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fit = laplace(model, VALUES)
+    dense = fit.curvature
+    assert isinstance(dense, Dense)
+    with jax.enable_x64(True):
+        monkeypatch.setattr(search_module, "LARGEST_DENSE", 10)
+        coupled = curvature_at(fit.density, fit.mode)
+    assert isinstance(coupled, Coupled)
+    assert coupled.sign == sign
+    # products that agree to 1e-8, in float64
+    assert coupled.log_determinant == pytest.approx(dense.log_determinant, rel=1e-8)
+    np.testing.assert_allclose(coupled.variances(), dense.variances(), rtol=1e-7)
+    x = np.random.default_rng(1).standard_normal((3, fit.density.size))
+    np.testing.assert_allclose(coupled.energy(x), dense.energy(x), rtol=1e-7)
+    noise = np.random.default_rng(2).standard_normal((4, fit.density.size))
+    np.testing.assert_allclose(dense.energy(coupled.draw(noise)), (noise**2).sum(1), rtol=1e-7)
+    of_coupled = LaplaceFit(fit.fitted, fit.density, fit.mode, fit.log_joint, fit.gradient, coupled, fit.iterations)
+    np.testing.assert_allclose(of_coupled.slopes["mu"]["size"], fit.slopes["mu"]["size"], rtol=1e-6)
+    read = LaplaceFit.load(of_coupled.save(tmp_path), model, VALUES)
+    np.testing.assert_array_equal(read.curvature.variances(), coupled.variances())
 
 
 def test_pathfinder_finds_a_normal_posterior() -> None:

@@ -123,3 +123,32 @@ def test_what_is_no_model_is_refused_with_the_nearest() -> None:
         CountModelSettings(rank=3)
     assert CountModelSettings(steps=100).chosen_inference[0] == "svi"
     assert CountModelSettings().chosen_inference[0] == "laplace"
+
+
+def test_cells_are_integrated_out_where_each_is_known_by_its_total() -> None:
+    for asked, out in (({}, True), ({"cells": "sampled"}, False), ({"entries": "dense"}, False)):
+        model = count_model("nbvcp", **asked)  # type: ignore[arg-type]
+        assert (model.integrated_out is not None) is out
+        assert ("p_capture" in {spec.name for spec in model.specs}) is not out
+    assert count_model("zinbvcp").integrated_out is None
+    assert count_model("nbvcp", components=2).integrated_out is None
+    assert CountModelSettings(model="nbvcp").chosen_inference[0] == "laplace"
+    assert CountModelSettings(model="nbvcp", likelihood="dense").chosen_inference[0] == "svi"
+    assert CountModelSettings(model="zinbvcp").chosen_inference[0] == "svi"
+
+
+@pytest.mark.slow
+def test_a_training_with_cells_integrated_out_recovers_genes_and_cells() -> None:
+    nu = np.random.default_rng(4).uniform(size=300)
+    simulated = simulate_counts("nbvcp", n_cells=300, n_genes=30, p=0.8, nu=nu, seed=4)
+    outcome = train_count_model(simulated.counts, CountModelSettings(model="nbvcp", parameterization="canonical"))
+    genes, cells = outcome.tables["genes"], outcome.tables["cells"]
+    hits = (genes["r_lower"] < simulated.truth["r"]) & (simulated.truth["r"] < genes["r_upper"])
+    assert hits.sum() >= 23  # of 30 at 90 %: less has a chance of one in a hundred
+    draws = outcome.trace.posterior
+    odds = (draws["p"] / (1 - draws["p"]) * draws["p_capture"]).to_numpy().reshape(-1, 300)
+    low, high = np.quantile(odds, [0.05, 0.95], axis=0)
+    inside = np.mean((low < 4.0 * nu) & (4.0 * nu < high))
+    assert 0.84 <= inside <= 0.96  # 300 cells: three and a half standard errors
+    assert np.corrcoef(cells["p_capture_mean"], nu)[0, 1] > 0.95
+    assert outcome.metrics["inference"] == "laplace"

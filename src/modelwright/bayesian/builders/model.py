@@ -28,7 +28,7 @@ from modelwright.bayesian.builders.prior_sampling import sample_prior
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
 from modelwright.bayesian.components.observed import ObservedCounts
-from modelwright.bayesian.inference.data_models import AbstractDataModel, Ready
+from modelwright.bayesian.inference.data_models import AbstractDataModel, Init, Ready
 from modelwright.bayesian.inference.model_sites import Site, find_sites
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.core.errors import ConfigurationError
@@ -166,12 +166,18 @@ class Model(AbstractDataModel):
         return model_svg(self.parts, dict(self.dims), self.likelihood, tuple(self.groups))
 
     def made_ready(
-        self, data: Any, guide: Any = None, *, batch_size: int | None = None, kwargs: Mapping[str, Any] | None = None
+        self,
+        data: Any,
+        guide: Any = None,
+        *,
+        batch_size: int | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        init: Init = "mode",
     ) -> Ready:
         """Counts compressed where that serves, and the guide beginning near the data; see `AbstractDataModel`."""
         from modelwright.bayesian.builders.readiness import made_ready  # which looks into models itself
 
-        return made_ready(self, data, guide, batch_size=batch_size, kwargs=kwargs)
+        return made_ready(self, data, guide, batch_size=batch_size, kwargs=kwargs, init=init)
 
     def data_for(self, data: Any, guide: Any = None, *, batch_size: int | None = None) -> ObservedCounts:
         """Counts compressed where that serves; see `AbstractDataModel`."""
@@ -179,9 +185,17 @@ class Model(AbstractDataModel):
 
         return observed_for(self, guide, data, batch_size=batch_size)[0]
 
+    def with_all_unknowns(self) -> "Model":
+        """The same model: none of its unknowns is integrated out."""
+        return self
+
     def entry_by_entry(self) -> "Model":
         """The same model looking at every entry of the table."""
         return replace(self, entries="dense")
+
+    def row_by_row(self) -> "Model":
+        """The same model looking at every entry of the table."""
+        return self.entry_by_entry()
 
 
 class _Values:

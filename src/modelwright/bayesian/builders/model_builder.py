@@ -5,6 +5,7 @@ from typing import Any, Self, final, get_args
 
 from modelwright.bayesian.builders.axes import BATCHES, joined
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part, check_levels, ordered
+from modelwright.bayesian.builders.marginal_model import integrated
 from modelwright.bayesian.builders.model import COUNTS, PLATE, Entries, Model
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
@@ -39,6 +40,7 @@ class ModelBuilder:
         self._groups: dict[str, Any] = {}
         self._likelihood: AbstractLikelihood | None = None
         self._entries: Entries = "auto"
+        self._integrate_out: str | None = None
 
     def add_param(self, spec: AbstractParamSpec) -> Self:
         """Add a parameter.
@@ -101,13 +103,16 @@ class ModelBuilder:
             self._add(Decoded(name, (CELLS, GENES) if per_gene else (CELLS,), site))
         return self
 
-    def with_likelihood(self, likelihood: AbstractLikelihood, *, entries: Entries = "auto") -> Self:
+    def with_likelihood(
+        self, likelihood: AbstractLikelihood, *, entries: Entries = "auto", integrate_out: str | None = None
+    ) -> Self:
         """Say how counts follow from the parameters.
 
         Args:
             likelihood: How.
             entries: "auto" takes the compressed form where there is one, "dense" looks at every entry of the table,
                 "compressed" refuses where there is none. The value is the same.
+            integrate_out: Name of the capture probabilities of cells, to be integrated out; see `marginal_model`.
         """
         if not isinstance(likelihood, AbstractLikelihood):
             raise ConfigurationError(
@@ -120,7 +125,7 @@ class ModelBuilder:
             raise ConfigurationError(
                 "not one of the choices", field="entries", expected=" or ".join(get_args(Entries)), got=entries
             )
-        self._likelihood, self._entries = likelihood, entries
+        self._likelihood, self._entries, self._integrate_out = likelihood, entries, integrate_out
         return self
 
     def build(self) -> Model:
@@ -160,7 +165,7 @@ class ModelBuilder:
                 got="compressed",
                 todo="mixtures, and parameters that differ between cells and genes at once, look at every entry",
             )
-        return model
+        return model if self._integrate_out is None else integrated(model, self._integrate_out)
 
     def _add(self, part: Part) -> Self:
         self._check_free(part.name, "give every part of the model a name of its own")

@@ -14,7 +14,7 @@ from modelwright.bayesian.builders.starts import starts_from_data, values_from_m
 from modelwright.bayesian.components.compressed_counts import check_counts, compress_matrix
 from modelwright.bayesian.components.observed import ObservedCounts, observe
 from modelwright.bayesian.components.sufficient_statistics import SufficientStatistic
-from modelwright.bayesian.inference.data_models import Ready
+from modelwright.bayesian.inference.data_models import Init, Ready
 from modelwright.core.errors import ConfigurationError
 
 STEP_IN_SPREADS, LEARNING_RATES = 0.3, (5e-4, 0.02)
@@ -31,6 +31,7 @@ def made_ready(
     *,
     batch_size: int | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    init: Init = "mode",
 ) -> Ready:
     """Counts as a model takes them, and its guide with a place to begin; see `AbstractDataModel.made_ready`.
 
@@ -40,7 +41,7 @@ def made_ready(
     first = values_from_moments(model, observed)
     if not isinstance(guide, Guide) or {spec.name for spec in guide.specs} <= set(guide.starts):
         return Ready(guide, observed, first, (note,))
-    starts, found, narrowest = starts_from_data(model, guide, observed, first, kwargs)
+    starts, found, narrowest = starts_from_data(model, guide, observed, first, kwargs, init)
     begun, given = guide.starting_at({**starts, **guide.starts}), sorted(guide.starts)
     if given:
         found += f"; as the guide says itself: {', '.join(given)}"
@@ -121,7 +122,12 @@ def _form(model: Model, batch_size: int | None) -> tuple[str | None, str]:
         return None, "likelihood: every entry of the table, as asked"
     if form is None:
         return None, f"likelihood: every entry of the table ({reason})"
-    return form, f"likelihood: compressed, {form} (exact; its cost is that of distinct pairs of gene and count)"
+    cost = "of distinct pairs of gene and count"
+    if model.integrated_out is not None:
+        cost += (
+            f", and of a hundred integrals over {', '.join(model.integrated_out.dims)}, which cells of a total share"
+        )
+    return form, f"likelihood: compressed, {form} (exact; its cost is that {cost})"
 
 
 def _needed(model: Model, guide: Any) -> Sequence[SufficientStatistic]:

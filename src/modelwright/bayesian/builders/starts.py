@@ -1,6 +1,7 @@
 """Where guides begin: at the mode of the posterior, with its curvature, found from moments of the counts.
 
     moments of the counts -> the mode by L-BFGS -> location and spread of every parameter, slopes on global ones
+                          -> the best normal distribution on the way there, with init="pathfinder"
 
 A guide that begins there has little left to learn; from the middle of the unconstrained space thousands of steps go by.
 """
@@ -20,9 +21,12 @@ from modelwright.bayesian.builders.model import Model
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.guide_sites import DEFAULT_SPREAD, Start
 from modelwright.bayesian.components.observed import ObservedCounts
-from modelwright.bayesian.inference.curvature import NoCurvatureError, curvature_at
+from modelwright.bayesian.inference.curvature import NoCurvatureError
+from modelwright.bayesian.inference.curvature_search import curvature_at
+from modelwright.bayesian.inference.data_models import Init
 from modelwright.bayesian.inference.fit_result import Subject
 from modelwright.bayesian.inference.map_laplace import LaplaceFit, dict_of_locations, mode_of
+from modelwright.bayesian.inference.pathfinder import pathfinder
 from modelwright.bayesian.inference.tracing import Call
 
 AXES = {"mu": (GENES,), "r": (GENES,), "p_capture": (CELLS,)}
@@ -47,6 +51,7 @@ def starts_from_data(
     data: ObservedCounts,
     first: Mapping[str, Any],
     kwargs: Mapping[str, Any] | None = None,
+    init: Init = "mode",
 ) -> tuple[dict[str, Start], str, float | None]:
     """Where each parameter of a guide begins, how that was found, and the narrowest spread (None where none is known).
 
@@ -56,11 +61,17 @@ def starts_from_data(
         data: The counts.
         first: Values to climb from, see `values_from_moments`.
         kwargs: Keyword arguments of the model.
+        init: At the mode, or where `pathfinder` says.
     """
     by_name = {spec.name: spec for spec in model.specs}
     located = {name: Start(location=by_name[name].bijector.inv(jnp.asarray(value))) for name, value in first.items()}
     if any(isinstance(part, Decoded) for part in model.parts):
         return located, "the guide begins at moments of the counts (a decoder has no mode to climb to)", None
+    if init == "pathfinder":
+        begun = pathfinder(model, data, kwargs=kwargs, start=first)
+        how = f"the guide begins at the best normal distribution along {begun.iterations} iterations of a climb"
+        starts = _from_locations(model, guide, begun.locations, {})
+        return starts, how, min(float(np.min(start.spread)) for start in starts.values())
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         subject = Subject(model, Call.of((data,), kwargs or {}))
         density, found = mode_of(model, subject.call, first)
@@ -74,7 +85,7 @@ def starts_from_data(
             there = {spec.name: Start(_coordinates(spec, *at[spec.name])[0]) for spec in model.specs}
             return there, f"{how}, with spreads of {DEFAULT_SPREAD} (no curvature: {error.what})", None
     fit = LaplaceFit(subject, density, found.z, found.log_joint, found.gradient, curvature, found.iterations)
-    starts = _from_mode(model, guide, fit)
+    starts = _from_locations(model, guide, fit.locations(), fit.slopes)
     return starts, how, min(float(np.min(start.spread)) for start in starts.values())
 
 
@@ -151,8 +162,12 @@ def _inside(spec: AbstractParamSpec, value: Any) -> bool:
     return value is not None and bool(np.all(spec.support(value)))
 
 
-def _from_mode(model: Model, guide: Guide, fit: LaplaceFit) -> dict[str, Start]:
-    located, slopes = fit.locations(), fit.slopes
+def _from_locations(
+    model: Model,
+    guide: Guide,
+    located: Mapping[str, tuple[Any, Any]],
+    slopes: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Start]:
     found: dict[str, Start] = {}
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         changed = {spec.name: _coordinates(spec, *located[spec.name]) for spec in model.specs}

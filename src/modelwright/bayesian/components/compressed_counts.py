@@ -34,6 +34,8 @@ class CompressedMatrix:
         group_total: Sum of the counts of each group, shape (n_groups,).
         group_zeros: Cells of each group whose count is zero, shape (n_groups,).
         cell_total: Sum of the counts of each cell, shape (n_cells,).
+        distinct_total: The different ones among them, ascending, shape (n_totals,).
+        total_multiplicity: How many cells have each, shape (n_totals,).
         cell_batch: Batch of each cell, shape (n_cells,).
         entry_cell: Cell of each non-zero count, ascending, shape (n_entries,).
         entry_gene: Its gene, ascending within a cell, shape (n_entries,).
@@ -50,6 +52,8 @@ class CompressedMatrix:
     group_total: np.ndarray
     group_zeros: np.ndarray
     cell_total: np.ndarray
+    distinct_total: np.ndarray
+    total_multiplicity: np.ndarray
     cell_batch: np.ndarray
     entry_cell: np.ndarray
     entry_gene: np.ndarray
@@ -95,6 +99,8 @@ jax.tree_util.register_dataclass(
         "group_total",
         "group_zeros",
         "cell_total",
+        "distinct_total",
+        "total_multiplicity",
         "cell_batch",
         "entry_cell",
         "entry_gene",
@@ -132,13 +138,17 @@ def compress_matrix(counts: Any, batch: Any = None, *, n_batches: int | None = N
     pair_group, pair_count, multiplicity = _distinct_pairs(group, count, n_groups)
     cells_of_group = np.repeat(np.bincount(batches, minlength=n_batches), n_genes)
     positive = np.bincount(pair_group, weights=multiplicity, minlength=n_groups)
+    cell_total = np.bincount(cell, weights=count, minlength=n_cells)
+    distinct_total, total_multiplicity = np.unique(cell_total, return_counts=True)
     return CompressedMatrix(
         pair_group=pair_group.astype(np.int32),
         pair_count=pair_count.astype(np.int32),
         pair_multiplicity=multiplicity.astype(np.int32),
         group_total=np.bincount(pair_group, weights=pair_count * multiplicity.astype(float), minlength=n_groups),
         group_zeros=(cells_of_group - positive).astype(np.int32),
-        cell_total=np.bincount(cell, weights=count, minlength=n_cells),
+        cell_total=cell_total,
+        distinct_total=distinct_total,
+        total_multiplicity=total_multiplicity.astype(np.int32),
         cell_batch=batches,
         entry_cell=cell,
         entry_gene=gene,

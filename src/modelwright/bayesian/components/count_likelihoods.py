@@ -67,7 +67,7 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
 
     def distribution(self, values: Mapping[str, Any]) -> dist.Distribution:
         """See `AbstractLikelihood.distribution`."""
-        base = NegativeBinomialByLogits(values[self.concentration], self._logits(values))
+        base = NegativeBinomialByLogits(values[self.concentration], self.logits(values))
         return base if self.gate is None else ZeroInflated(base, logit(values[self.gate]))
 
     @property
@@ -84,7 +84,7 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
 
     def compressed_log_prob(self, form: str, values: Mapping[str, Any], compressed: Any) -> Any:
         """See `AbstractLikelihood.compressed_log_prob`."""
-        r, logits = values[self.concentration], self._logits(values)
+        r, logits = values[self.concentration], self.logits(values)
         gate = None if self.gate is None else logit(values[self.gate])
         if form == PAIRS:
             if gate is None:
@@ -94,7 +94,8 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
             return rank_one_log_likelihood(compressed, r, _of_cells(logits))
         return sparse_log_likelihood(compressed, r, _of_cells(logits), gate)
 
-    def _logits(self, values: Mapping[str, Any]) -> Any:
+    def logits(self, values: Mapping[str, Any]) -> Any:
+        """Log odds of the counts, log(p/(1-p)), after capture where there is one."""
         if self.odds_against is not None:
             logits = -jnp.log(values[self.odds_against])
         else:

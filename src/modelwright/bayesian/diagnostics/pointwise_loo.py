@@ -73,10 +73,10 @@ def leave_one_out(
     Source: A. Vehtari, A. Gelman, J. Gabry (2017), https://arxiv.org/abs/1507.04544; S. Watanabe (2010),
     https://jmlr.org/papers/v11/watanabe10a.html.
     """
-    from modelwright.bayesian.inference.data_models import observing_one_by_one
+    from modelwright.bayesian.inference.data_models import observing_row_by_row
     from modelwright.bayesian.inference.model_sites import find_sites
 
-    fn = model or observing_one_by_one(subject.model)
+    fn = model or observing_row_by_row(subject.model)
     sites = find_sites(fn, subject.call)
     left_out = _unit(sites, unit)
     log_likelihood = _log_likelihood(fn, subject, sites, left_out, draws)

@@ -6,8 +6,8 @@ globals has a Hessian that is dense in the globals and block-diagonal in the row
     H = | A  B |    A: (g, g),  B: (g, rows k),  D: rows blocks of (k, k)
         | B' D |
 
-It takes g + k products of the Hessian with a vector to find it, however many rows there are. Whether it *is* an
-arrowhead is checked by a product with a random vector.
+How either is found is in `curvature_search`; rows that depend on each other through one sum are in
+`coupled_curvature`.
 """
 
 from abc import ABC, abstractmethod
@@ -22,15 +22,6 @@ import numpy as np
 from modelwright.bayesian.inference.tracing import TRACING
 from modelwright.bayesian.inference.unconstrained import Unconstrained
 from modelwright.core.errors import ConfigurationError
-
-LARGEST_DENSE = 500
-"""Unknowns up to which the whole Hessian is taken."""
-
-LARGEST_GLOBAL = 16
-"""Numbers a site may have to count as global (arbitrary)."""
-
-ARROW_ERROR = 1e-6
-"""Relative error of a product with a random vector up to which a Hessian counts as an arrowhead."""
 
 WIDEST = 5.0
 """Standard deviation that a direction without curvature is given, as a transformed unknown seldom has a wider one."""
@@ -181,6 +172,31 @@ class Arrowhead(Curvature):
         strength, axes, _ = self._rows
         return found + (np.einsum("rij,nri->nrj", axes, own) ** 2 * strength).sum((-1, -2))
 
+    def times(self, x: np.ndarray) -> np.ndarray:
+        """H x, shape (d,)."""
+        found = np.empty_like(x)
+        of_globals, of_rows = x[self.global_places], x[self.row_places]
+        found[self.global_places] = self.corner @ of_globals + np.einsum("rkg,rk->g", self.border, of_rows)
+        found[self.row_places] = np.einsum("rkg,g->rk", self.border, of_globals) + np.einsum(
+            "rkj,rj->rk", self.blocks, of_rows
+        )
+        return found
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """H^-1 x, shape (d,)."""
+        found = np.empty_like(x)
+        strength, axes, _ = self._globals
+        pulled = x[self.global_places] + np.einsum("rkg,rk->g", self.slopes, x[self.row_places])
+        found[self.global_places] = axes[0] @ ((axes[0].T @ pulled) / strength[0])
+        along = np.einsum("rkg,g->rk", self.slopes, found[self.global_places])
+        found[self.row_places] = self.solve_rows(x[self.row_places]) + along
+        return found
+
+    def solve_rows(self, x: np.ndarray) -> np.ndarray:
+        """D^-1 x: the rows given the globals, shape (rows, k)."""
+        strength, axes, _ = self._rows
+        return np.einsum("rij,rj,rkj,rk->ri", axes, 1.0 / strength, axes, x)
+
     def variances(self) -> np.ndarray:
         """The diagonal of H^-1."""
         found = np.empty(self.global_places.size + self.row_places.size)
@@ -191,39 +207,6 @@ class Arrowhead(Curvature):
         own = np.einsum("rij,rj->ri", axes**2, 1.0 / strength)
         found[self.row_places] = own + np.einsum("rkg,gh,rkh->rk", self.slopes, covariance, self.slopes)
         return found
-
-
-def curvature_at(density: Unconstrained, z: np.ndarray) -> Curvature:
-    """The curvature of a model's log density at a point: dense for few unknowns, an arrowhead for many.
-
-    Args:
-        density: The density; call with double precision on.
-        z: The point, shape (d,).
-
-    Raises:
-        NoCurvatureError: there are many unknowns, and their Hessian is no arrowhead.
-    """
-    products = hessian_products(density, z)
-    if density.size <= LARGEST_DENSE:
-        matrix = products(np.eye(density.size))
-        return Dense(0.5 * (matrix + matrix.T))
-    global_places, row_places = _arrangement(density)
-    probes = np.zeros((len(global_places) + row_places.shape[1], density.size))
-    probes[np.arange(len(global_places)), global_places] = 1.0
-    for k in range(row_places.shape[1]):
-        probes[len(global_places) + k, row_places[:, k]] = 1.0
-    found = products(probes)
-    g = len(global_places)
-    blocks = np.moveaxis(found[g:][:, row_places], 0, -1)  # (rows, k, k)
-    arrow = Arrowhead(
-        global_places=global_places,
-        row_places=row_places,
-        corner=0.5 * (found[:g, global_places] + found[:g, global_places].T),
-        border=np.moveaxis(found[:g][:, row_places], 0, -1),
-        blocks=0.5 * (blocks + np.swapaxes(blocks, -1, -2)),
-    )
-    _check_arrow(arrow, products, density)
-    return arrow
 
 
 def hessian_products(density: Unconstrained, z: np.ndarray, *, of_prior: bool = False) -> Any:
@@ -242,50 +225,6 @@ def hessian_products(density: Unconstrained, z: np.ndarray, *, of_prior: bool = 
             return np.asarray(jitted(jnp.asarray(z, float), jnp.asarray(vectors, float), arrays))
 
     return apply
-
-
-def _arrangement(density: Unconstrained) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the globals and of the rows: sites whose first axis is the longest one common to any site."""
-    sizes = {name: int(np.prod(shape)) for name, shape in density.shapes.items()}
-    longest = max(shape[0] for name, shape in density.shapes.items() if shape and sizes[name] > LARGEST_GLOBAL)
-    global_places, columns = [], []
-    for name, place in density.places.items():
-        here = np.arange(place.start, place.stop)
-        shape = density.shapes[name]
-        if shape and shape[0] == longest:
-            columns.append(here.reshape(longest, -1))
-        elif sizes[name] <= LARGEST_GLOBAL:
-            global_places.append(here)
-        else:
-            raise NoCurvatureError(
-                f"{name} is neither global nor has it one value for each of the {longest} rows",
-                field="model",
-                expected=f"at most {LARGEST_DENSE} unknowns, or a few global ones and many alike",
-                got=f"{density.size} unknowns",
-                todo="use svi or nuts",
-            )
-    empty = np.empty(0, int)
-    return np.concatenate(global_places) if global_places else empty, np.concatenate(columns, axis=1)
-
-
-def _check_arrow(arrow: Arrowhead, products: Any, density: Unconstrained) -> None:
-    x = np.random.default_rng(0).standard_normal((1, density.size))
-    exact = products(x)[0]
-    mine = np.empty(density.size)
-    of_globals, of_rows = x[0, arrow.global_places], x[0, arrow.row_places]
-    mine[arrow.global_places] = arrow.corner @ of_globals + np.einsum("rkg,rk->g", arrow.border, of_rows)
-    mine[arrow.row_places] = np.einsum("rkg,g->rk", arrow.border, of_globals) + np.einsum(
-        "rkj,rj->rk", arrow.blocks, of_rows
-    )
-    error = float(np.linalg.norm(exact - mine) / max(np.linalg.norm(exact), 1e-300))
-    if not error < ARROW_ERROR:
-        raise NoCurvatureError(
-            "the rows depend on each other, not only through the global unknowns",
-            field="model",
-            expected="an arrowhead of the information matrix",
-            got=f"a product that is off by {error:.1e}",
-            todo="use svi or nuts",
-        )
 
 
 def _floored(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from modelwright.bayesian.inference.data_models import drawn_with_integrated, integrated_out_of
 from modelwright.bayesian.inference.model_sites import Sites, find_sites
 from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.bayesian.inference.tracing import Call
@@ -45,7 +46,16 @@ class Subject:
         """Site -> names of its dimensions."""
         sites = self.sites()
         found = {name: site.dims for group in (sites.latent, sites.deterministic) for name, site in group.items()}
+        hidden = integrated_out_of(self.model)
+        found |= {} if hidden is None else {name: list(names) for name, names in hidden.dims.items()}
         return {**found, **{name: list(names) for name, names in self.dims.items()}}
+
+    def drawn(
+        self, draw: Callable[[Collection[str] | None], dict[str, np.ndarray]], sites: Collection[str] | None, seed: int
+    ) -> dict[str, np.ndarray]:
+        """Draws of the model's sites with those of what it has integrated out; see `data_models`."""
+        args, _ = self.call.arguments(self.call.arrays)
+        return drawn_with_integrated(self.model, args, draw, sites, seed)
 
 
 class AbstractFit(ABC):

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from modelwright.bayesian.inference.curvature import Arrowhead, Curvature, Dense, curvature_at
+from modelwright.bayesian.inference.coupled_curvature import Coupled
+from modelwright.bayesian.inference.curvature import Arrowhead, Curvature, Dense
+from modelwright.bayesian.inference.curvature_search import curvature_at
 from modelwright.bayesian.inference.data_models import AbstractDataModel, data_as_fitted
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
@@ -146,12 +148,13 @@ class LaplaceFit(AbstractFit):
         like w[0]. Of a dense curvature the global numbers are the sites of a single number, and every other site has
         slopes on all of them together: the regression cov(site, globals) cov(globals, globals)^-1.
         """
-        arrow = self.curvature
-        if not isinstance(arrow, Arrowhead):
+        if isinstance(self.curvature, Dense):
             return self._dense_slopes()
+        arrow = self.curvature.arrow if isinstance(self.curvature, Coupled) else self.curvature
+        assert isinstance(arrow, Arrowhead)
         labels = self.density.labels()
         full = np.zeros((self.density.size, len(arrow.global_places)))
-        full[arrow.row_places] = arrow.slopes
+        full[arrow.row_places] = self.curvature.slopes  # type: ignore[attr-defined]
         rows = {name for name, place in self.density.places.items() if place.start in arrow.row_places}
         return {
             name: {
@@ -186,11 +189,15 @@ class LaplaceFit(AbstractFit):
 
     def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws of the approximation, mapped to the supports; see `AbstractFit.sample`."""
-        with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-            arrays = self.fitted.call.device_arrays()
-            one = lambda arrays, z: self.density.constrain(z, arrays)  # noqa: E731
-            z = self.unconstrained_draws(n, seed)
-            return dict(in_blocks(chosen(one, sites, n, arrays, z[0]), arrays, z))
+
+        def draw(sites: Collection[str] | None) -> dict[str, np.ndarray]:
+            with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+                arrays = self.fitted.call.device_arrays()
+                one = lambda arrays, z: self.density.constrain(z, arrays)  # noqa: E731
+                z = self.unconstrained_draws(n, seed)
+                return dict(in_blocks(chosen(one, sites, n, arrays, z[0]), arrays, z))
+
+        return self.fitted.drawn(draw, sites, seed)
 
     def log_ratios(self, n: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Log densities of the model and of the approximation at draws of the latter, shape (n,) each."""
@@ -230,7 +237,7 @@ class LaplaceFit(AbstractFit):
     def save(self, folder: Path | str) -> Path:
         """Write mode and curvature to a folder."""
         parts = self.curvature
-        kind = "dense" if isinstance(parts, Dense) else "arrowhead"
+        kind = {Dense: "dense", Arrowhead: "arrowhead", Coupled: "coupled"}[type(parts)]
         groups = {
             "point": {"mode": self.mode, "gradient": self.gradient, "log_joint": np.float64(self.log_joint)},
             "curvature": dict(vars_of(parts)),
@@ -260,7 +267,7 @@ class LaplaceFit(AbstractFit):
             point["mode"],
             float(point["log_joint"]),
             point["gradient"],
-            Dense(**parts) if document["curvature"] == "dense" else Arrowhead(**parts),
+            curvature_of(document["curvature"], parts),
             document["iterations"],
         )
 
@@ -286,5 +293,15 @@ def vars_of(curvature: Curvature) -> dict[str, np.ndarray]:
                 "border": curvature.border,
                 "blocks": curvature.blocks,
             }
+        case Coupled():
+            return {**vars_of(curvature.arrow), "along": curvature.along, "sign": np.float64(curvature.sign)}
         case _:
             raise TypeError(f"no arrays known of {type(curvature).__name__}")
+
+
+def curvature_of(kind: str, parts: Mapping[str, np.ndarray]) -> Curvature:
+    """The curvature of these arrays, as `vars_of` gave them."""
+    if kind == "dense":
+        return Dense(**parts)
+    arrow = Arrowhead(**{name: parts[name] for name in parts if name not in ("along", "sign")})
+    return arrow if kind == "arrowhead" else Coupled(arrow, parts["along"], float(parts["sign"]))

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from modelwright.bayesian.inference.curvature import NoCurvatureError, curvature_at
-from modelwright.bayesian.inference.data_models import AbstractDataModel, Ready, data_as_fitted
+from modelwright.bayesian.inference.curvature import NoCurvatureError
+from modelwright.bayesian.inference.curvature_search import curvature_at
+from modelwright.bayesian.inference.data_models import (
+    AbstractDataModel,
+    Init,
+    Ready,
+    check_init,
+    data_as_fitted,
+    integrated_out_of,
+)
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
 from modelwright.bayesian.inference.map_laplace import mode_of
+from modelwright.bayesian.inference.pathfinder import pathfinder
 from modelwright.bayesian.inference.samplers import sample_numpyro_model
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.traces import draws_dataset
@@ -36,6 +45,7 @@ def nuts(
     kwargs: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
     scale: Mapping[str, Any] | None = None,
+    init: Init | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     progress: ProgressCallback = ignore_progress,
@@ -50,6 +60,8 @@ def nuts(
         start: Latent site -> value near which the chains start.
         scale: Latent site -> rough posterior standard deviation in the unconstrained space; for sites without one that
             of the mode's curvature, where the model makes its data ready.
+        init: Where the chains start when `start` does not say: at the mode, or where `pathfinder` says, with scales of
+            the normal distribution there. Left out, at the mode of a model that makes its data ready, else anywhere.
         coords: Dimension -> labels.
         dims: Site -> names of its dimensions; where there are none, the plates that the site stands in.
         progress: As in `sample_numpyro_model`.
@@ -59,6 +71,8 @@ def nuts(
 
     Source: M. Hoffman, A. Gelman (2014), https://jmlr.org/papers/v15/hoffman14a.html.
     """
+    check_init(init, none=True)
+    settings = settings or NutsSettings()
     ready = Ready(None, data, {})
     if isinstance(model, AbstractDataModel):
         with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
@@ -66,14 +80,15 @@ def nuts(
     args = ready.data if isinstance(ready.data, tuple) else (ready.data,)
     subject = Subject(model, Call.of(args, kwargs or {}), coords or {}, dims or {})
     notes = ready.notes
-    if isinstance(model, AbstractDataModel) and start is None:
-        start, spread, found = _near_the_mode(subject, ready.start)
+    if start is None and (init or isinstance(model, AbstractDataModel)):
+        near = _along_the_climb if init == "pathfinder" else _near_the_mode
+        start, spread, found = near(subject, ready.start, settings.seed)
         scale, notes = {**spread, **(scale or {})} or None, (*notes, found)
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         named = subject.named_dims()
     trace = sample_numpyro_model(
         model,
-        settings or NutsSettings(),
+        settings,
         model_args=args,
         model_kwargs=kwargs,
         coords=coords,
@@ -82,10 +97,40 @@ def nuts(
         start=start,
         scale=scale,
     )
-    return SampledFit(subject, trace, notes)
+    return SampledFit(subject, _with_integrated(subject, trace, settings.seed), notes)
 
 
-def _near_the_mode(subject: Subject, first: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str]:
+def _with_integrated(subject: Subject, trace: az.InferenceData, seed: int) -> az.InferenceData:
+    """The trace with a draw of what the model has integrated out beside every draw of its sites."""
+    hidden, posterior = integrated_out_of(subject.model), trace.posterior
+    if hidden is None:
+        return trace
+    flat = {name: v.values.reshape(-1, *v.shape[2:]) for name, v in posterior.data_vars.items()}
+    found = subject.drawn(lambda _: flat, tuple(hidden.dims), seed)
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    more = draws_dataset(
+        {name: values.reshape(*shape, *values.shape[1:]) for name, values in found.items()},
+        coords=subject.coords,
+        dims=subject.named_dims(),
+        draw=posterior["draw"].values,
+    )
+    return az.InferenceData(posterior=posterior.merge(more), sample_stats=trace.sample_stats)
+
+
+def _along_the_climb(
+    subject: Subject, first: Mapping[str, Any], seed: int
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The same of the best normal distribution along the climb."""
+    args, kwargs = subject.call.arguments(subject.call.arrays)
+    found = pathfinder(subject.model, args, kwargs=kwargs, start=first, seed=seed)
+    scales = {name: np.clip(scale, 1e-4, 1.0) for name, (_, scale) in found.locations.items()}
+    how = f"chains start at the best normal distribution along {found.iterations} iterations of a climb"
+    return dict(found.values), scales, how
+
+
+def _near_the_mode(
+    subject: Subject, first: Mapping[str, Any], _seed: int
+) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Where chains start, rough standard deviations (none where the mode has no curvature to be had), both in words."""
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         density, found = mode_of(subject.model, subject.call, first)

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from modelwright.bayesian.inference.autoguides import begun_at, settled_guide
-from modelwright.bayesian.inference.data_models import AbstractDataModel
+from modelwright.bayesian.inference.data_models import AbstractDataModel, Init, check_init
 from modelwright.bayesian.inference.fit_result import Subject
 from modelwright.bayesian.inference.interrupting import NotedInterrupt, note_interrupts
 from modelwright.bayesian.inference.model_sites import check_guide, find_sites, has_shape
@@ -63,6 +63,7 @@ def svi(
     elbo: "ELBO | None" = None,
     kwargs: Mapping[str, Any] | None = None,
     start: Mapping[str, Any] | None = None,
+    init: Init = "mode",
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     checkpoints: Checkpoints | None = None,
@@ -88,6 +89,7 @@ def svi(
         elbo: A NumPyro objective; by default `Trace_ELBO` with the particles of the settings.
         kwargs: Keyword arguments of model and guide.
         start: Parameter of the guide -> value to begin from.
+        init: Where a guide of the builders begins: at the mode, or where `pathfinder` says.
         coords: Dimension -> labels.
         dims: Site -> names of its dimensions; where there are none, the plates that the site stands in.
         checkpoints: Where to write what the fit needs to go on; a fit of the same goes on from what lies there.
@@ -114,6 +116,7 @@ def svi(
     """
     check_steps(steps, batch_size)
     check_seed(seed)
+    check_init(init)
     settings = settings or SviSettings()
     extra = dict(kwargs or {})
     notes: tuple[str, ...] = ()
@@ -122,7 +125,7 @@ def svi(
     began = time.perf_counter()
     if isinstance(model, AbstractDataModel):
         with jax.enable_x64(settings.is_double(batch_size)):
-            ready = model.made_ready(data, guide, batch_size=batch_size, kwargs=extra)
+            ready = model.made_ready(data, guide, batch_size=batch_size, kwargs=extra, init=init)
         guide, data, notes = ready.guide or guide, ready.data, ready.notes
         near, suggested = ready.start, ready.learning_rate
     if settings.learning_rate is None:

@@ -70,9 +70,13 @@ class VariationalFit(AbstractFit):
     def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Draws of the guide, with the deterministic sites of the model; see `AbstractFit.sample`."""
         check_seed(seed)
-        with jax.enable_x64(self.is_double):
-            number = named_seed(seed, "sample")
-            return guide_draws(self.model, self.guide, self._values, self.fitted.call, number, n, sites)
+
+        def draw(sites: Collection[str] | None) -> dict[str, np.ndarray]:
+            with jax.enable_x64(self.is_double):
+                number = named_seed(seed, "sample")
+                return guide_draws(self.model, self.guide, self._values, self.fitted.call, number, n, sites)
+
+        return self.fitted.drawn(draw, sites, seed)
 
     def log_ratios(self, n: int = 1000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Log p(y, z) and log q(z) at `n` draws z of the guide, shape (n,) each.

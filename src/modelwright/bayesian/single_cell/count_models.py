@@ -13,9 +13,7 @@ p is the probability that multiplies the count (mean r p/(1-p)), phi = (1-p)/p. 
 priors of its own, and so is a model of its own; `priors="canonical"` keeps the model and changes the coordinates only.
 """
 
-from typing import Literal, get_args
-
-import jax.numpy as jnp
+from typing import Any, Literal, get_args
 
 from modelwright.bayesian.builders.guide import Guide
 from modelwright.bayesian.builders.guide_builder import GuideBuilder
@@ -26,11 +24,13 @@ from modelwright.bayesian.components.conditional_guide import ConditionalGuide
 from modelwright.bayesian.components.count_likelihoods import NegativeBinomialLikelihood
 from modelwright.bayesian.components.guide_families import AbstractGuideFamily, MeanFieldGuide
 from modelwright.bayesian.components.mixture_likelihood import MixtureLikelihood
+from modelwright.bayesian.components.parameterizations import COORDINATES
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import suggestion
 
 Kind = Literal["nbdm", "zinb", "nbvcp", "zinbvcp"]
 Parameterization = Literal["canonical", "mean_prob", "mean_odds"]
+Cells = Literal["auto", "integrated", "sampled"]
 
 PRIOR_OF_P = (1.0, 1.0)
 PRIOR_OF_LEVEL = (0.0, 1.5)
@@ -46,6 +46,7 @@ def count_model(
     priors: Literal["own", "canonical"] = "own",
     components: int = 1,
     entries: Entries = "auto",
+    cells: Cells = "auto",
     genes_guide: AbstractGuideFamily | None = None,
     cells_guide: AbstractGuideFamily | None = None,
 ) -> Model:
@@ -58,6 +59,9 @@ def count_model(
             r ~ LogNormal whatever the coordinates.
         components: Of a mixture in which the level of every gene differs; 1 for none.
         entries: Whether the likelihood looks at every entry ("dense") or at distinct pairs where it can.
+        cells: Whether capture probabilities are "integrated" out and drawn after the fit, or "sampled" like everything
+            else; "auto" integrates them out where it can (nbvcp without components) unless `cells_guide` or dense
+            entries are asked for.
         genes_guide: Family of the parameters of genes; by default normal, each with a slope on the global parameter.
         cells_guide: Family of the capture probabilities; independent normal on the log-odds by default.
 
@@ -73,32 +77,26 @@ def count_model(
         ("kind", kind, get_args(Kind)),
         ("parameterization", parameterization, get_args(Parameterization)),
         ("priors", priors, ("own", "canonical")),
+        ("cells", cells, get_args(Cells)),
     ):
         if given not in known:
             raise ConfigurationError("not one of the choices", field=field, got=given, todo=suggestion(given, known))
-    odds = parameterization == "mean_odds"
-    on = "phi" if odds else "p"
-    of_genes = genes_guide or ConditionalGuide(on=(on,))
-    level = {"is_mixture": components > 1, "guide_family": of_genes}
+    way = COORDINATES[parameterization]
+    of_genes = genes_guide or ConditionalGuide(on=(way.first,))
+    level: dict[str, Any] = {"is_mixture": components > 1, "guide_family": of_genes}
     builder = ModelBuilder()
     a, b = PRIOR_OF_P
-    builder.add_param(BetaPrimeSpec("phi", (), (b, a)) if odds else BetaSpec("p", (), (a, b)))
-    if odds:
-        builder.add_derived("p", lambda phi: 1.0 / (1.0 + phi), ["phi"])
-    if parameterization == "canonical":
-        builder.add_param(LogNormalSpec("r", ("n_genes",), PRIOR_OF_LEVEL, **level))
+    builder.add_param(BetaSpec("p", (), (a, b)) if way.first == "p" else BetaPrimeSpec("phi", (), (b, a)))
+    if way.first != "p":
+        builder.add_derived("p", way.probability, [way.first])
+    location, scale = PRIOR_OF_LEVEL
+    if way.second != "r" and priors == "canonical":  # what keeps the model: mu is r moved by the log odds
+        builder.add_derived("mu_location", lambda first: location + way.log_odds(first), [way.first])
+        builder.add_param(LogNormalSpec(way.second, ("n_genes",), ("mu_location", scale), **level))
     else:
-        location, scale = PRIOR_OF_LEVEL
-        if priors == "canonical":  # log mu = log r - log phi
-            shift = (lambda phi: location - jnp.log(phi)) if odds else (lambda p: location + jnp.log(p) - jnp.log1p(-p))
-            builder.add_derived("mu_location", shift, [on])
-            builder.add_param(LogNormalSpec("mu", ("n_genes",), ("mu_location", scale), **level))
-        else:
-            builder.add_param(LogNormalSpec("mu", ("n_genes",), PRIOR_OF_LEVEL, **level))
-        if odds:
-            builder.add_derived("r", lambda phi, mu: mu * phi, ["phi", "mu"])
-        else:
-            builder.add_derived("r", lambda p, mu: mu * (1.0 - p) / p, ["p", "mu"])
+        builder.add_param(LogNormalSpec(way.second, ("n_genes",), PRIOR_OF_LEVEL, **level))
+    if way.second != "r":
+        builder.add_derived("r", way.concentration, [way.first, way.second])
     gated, captured = kind in ("zinb", "zinbvcp"), kind in ("nbvcp", "zinbvcp")
     if gated:
         builder.add_param(BetaSpec("gate", ("n_genes",), PRIOR_OF_GATE, guide_family=of_genes))
@@ -106,12 +104,23 @@ def count_model(
         guide = cells_guide or MeanFieldGuide()
         builder.add_param(BetaSpec("p_capture", ("n_cells",), PRIOR_OF_CAPTURE, guide_family=guide))
     likelihood = NegativeBinomialLikelihood(
-        odds_against="phi" if odds else None,
+        odds_against="phi" if way.first == "phi" else None,
         gate="gate" if gated else None,
         capture="p_capture" if captured else None,
     )
+    wanted = cells == "integrated" or (cells == "auto" and cells_guide is None and entries != "dense")
+    can = kind == "nbvcp" and components == 1
+    if cells == "integrated" and not can:
+        raise ConfigurationError(
+            "cells are integrated out where each is known by its total",
+            field="cells",
+            expected="nbvcp without components",
+            got=kind if components == 1 else f"{kind} with {components} components",
+            todo="leave cells out",
+        )
     if components == 1:
-        return builder.with_likelihood(likelihood, entries=entries).build()
+        out = "p_capture" if wanted and can else None
+        return builder.with_likelihood(likelihood, entries=entries, integrate_out=out).build()
     builder.add_param(DirichletSpec("weights", ("n_components",), (1.0,)))
     return builder.with_likelihood(MixtureLikelihood(likelihood, components), entries=entries).build()
 

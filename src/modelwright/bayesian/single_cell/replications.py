@@ -51,13 +51,12 @@ def replicated_tables(
     jitted = jax.jit(one)
     n = len(next(iter(draws.values())))
     keys = jax.random.split(jax.random.key(named_seed(seed, "replications")), n)
-    own = {spec.name for spec in model.specs if spec.is_cell_specific}
+    specs = entry_by_entry.specs
+    own = {spec.name for spec in specs if spec.is_cell_specific}
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         data, _ = observed_for(entry_by_entry, None, counts)
     for k in range(n):
-        values = {
-            spec.name: draws[spec.name][k][cells] if spec.name in own else draws[spec.name][k] for spec in model.specs
-        }
+        values = {spec.name: draws[spec.name][k][cells] if spec.name in own else draws[spec.name][k] for spec in specs}
         with TRACING, jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
             yield np.asarray(jitted(values, keys[k], data))
 
@@ -65,22 +64,22 @@ def replicated_tables(
 def log_probability_of_cells(model: Model, draws: Mapping[str, np.ndarray], counts: Any) -> np.ndarray:
     """Log predictive probability of each cell, in nats: its probability averaged over draws; shape (n_cells,).
 
-    For models without parameters of single cells.
+    For models without parameters of single cells, or with these integrated out: then of cells never seen before.
 
     Args:
         model: The model.
         draws: Parameter -> draws, shape (n, ...).
         counts: Counts of the cells.
     """
-    entry_by_entry = model.entry_by_entry()
+    by_cell = model.row_by_row()
     names = [spec.name for spec in model.specs]
 
     def one(values: Any, data: Any) -> Any:
-        site = trace(substitute(seeded(entry_by_entry, jax.random.key(0)), data=values)).get_trace(data)[COUNTS]
+        site = trace(substitute(seeded(by_cell, jax.random.key(0)), data=values)).get_trace(data)[COUNTS]
         return site["fn"].log_prob(site["value"])
 
     with TRACING, jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-        data, _ = observed_for(entry_by_entry, None, counts)
+        data, _ = observed_for(by_cell, None, counts)
         over_draws = jax.jit(lambda values, data: jax.lax.map(lambda each: one(each, data), values))
         found = np.asarray(over_draws({name: draws[name] for name in names}, data))
     return np.asarray(np.logaddexp.reduce(found, axis=0) - np.log(len(found)))

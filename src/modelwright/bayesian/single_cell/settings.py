@@ -24,7 +24,7 @@ class CountModelSettings:
         parameterization: "canonical", "mean_prob" or "mean_odds".
         priors: "own" of the parameterisation, or "canonical" in other coordinates.
         inference: "laplace", "svi" or "nuts"; "auto" takes Laplace's approximation where a cell has no parameter of its
-            own, and SVI else.
+            own or it is integrated out (nbvcp), and SVI else.
         guide: SVI's guide of the genes' parameters: "slopes" (a normal distribution each with a slope on the global
             parameter; taken when left out), "mean_field" (without), "low_rank" (with correlations between genes).
         rank: Of the low-rank guide; 10 when left out.
@@ -96,12 +96,19 @@ class CountModelSettings:
         return self.model in ("nbvcp", "zinbvcp")
 
     @property
+    def integrates_cells(self) -> bool:
+        """Whether capture probabilities are integrated out and drawn after the fit."""
+        return self.model == "nbvcp" and self.likelihood != "dense"
+
+    @property
     def chosen_inference(self) -> tuple[str, str]:
         """Who fits, and why."""
         if self.inference != "auto":
             return self.inference, "as asked"
         if self.of_svi:
             return "svi", f"{self.of_svi[0]} is a setting of it"
+        if self.integrates_cells:
+            return "laplace", "with cells integrated out the posterior of the genes is nearly normal"
         if self.captures:
             return "svi", "every cell has a parameter of its own, so that the curvature has no simple shape"
         return "laplace", "the posterior of thousands of counts per gene is nearly normal, and its curvature is exact"

@@ -57,13 +57,16 @@ class CountModel(BaseBayesianModel):
         }
 
     def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
-        """Surprise of new cells: minus the log predictive probability of all their counts, in nats and per gene."""
+        """Surprise of new cells: minus the log predictive probability of all their counts, in nats and per gene.
+
+        Of a model with capture probabilities: averaged over what the prior says of those, which the total then judges.
+        """
         settings = CountModelSettings(**_kept(run.manifest.configuration.get("parameters")))
-        if settings.captures:
+        if settings.captures and not settings.integrates_cells:
             raise ConfigurationError(
                 "a new cell's capture probability is not known, so that its surprise has no value",
                 field="run",
-                expected="a run of nbdm or zinb",
+                expected="a run of nbdm or zinb, or of nbvcp without a dense likelihood",
                 got=settings.model,
             )
         if "data" not in options:
