@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from modelwright.bayesian.inference.data_models import drawn_with_integrated, integrated_out_of
+from modelwright.bayesian.inference.data_models import drawn_with_integrated, integrated_out_of, with_all_unknowns
 from modelwright.bayesian.inference.model_sites import Sites, find_sites
 from modelwright.bayesian.inference.traces import draws_dataset
 from modelwright.bayesian.inference.tracing import Call
@@ -42,6 +42,10 @@ class Subject:
         """The sites of the model."""
         return find_sites(self.model, self.call)
 
+    def with_all_unknowns(self) -> "Subject":
+        """The same data under the model with all its unknowns, those too that the fitted one has integrated out."""
+        return replace(self, model=with_all_unknowns(self.model))
+
     def named_dims(self) -> dict[str, list[str]]:
         """Site -> names of its dimensions."""
         sites = self.sites()
@@ -64,7 +68,7 @@ class AbstractFit(ABC):
     @property
     @abstractmethod
     def subject(self) -> Subject:
-        """What was fitted."""
+        """What was fitted, with every unknown that there are draws of."""
 
     @abstractmethod
     def sample(self, n: int = 1000, seed: int = 0, *, sites: Collection[str] | None = None) -> dict[str, np.ndarray]:

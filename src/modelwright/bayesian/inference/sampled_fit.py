@@ -160,8 +160,8 @@ class SampledFit(AbstractFit):
 
     @property
     def subject(self) -> Subject:
-        """What was fitted."""
-        return self.fitted
+        """What was fitted, with every unknown that there are draws of."""
+        return self.fitted.with_all_unknowns()
 
     @property
     def draws(self) -> int:

@@ -55,8 +55,8 @@ class VariationalFit(AbstractFit):
 
     @property
     def subject(self) -> Subject:
-        """What was fitted."""
-        return self.fitted
+        """What was fitted, with every unknown that there are draws of."""
+        return self.fitted.with_all_unknowns()
 
     @property
     def is_double(self) -> bool:
