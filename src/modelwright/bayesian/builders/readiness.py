@@ -65,7 +65,7 @@ def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None 
         DataError: no table, or values that cannot be counts under a likelihood of counts.
     """
     form, note = _form(model, batch_size)
-    statistics = _needed(model, guide)
+    statistics = statistics_needed(model, guide)
     if isinstance(data, ObservedCounts):
         if model.likelihood.observes_counts and data.dense is not None:
             check_counts(np.asarray(data.dense))
@@ -124,7 +124,8 @@ def _form(model: Model, batch_size: int | None) -> tuple[str | None, str]:
     return form, f"likelihood: compressed, {form} (exact; its cost is that of distinct pairs of gene and count)"
 
 
-def _needed(model: Model, guide: Any) -> Sequence[SufficientStatistic]:
+def statistics_needed(model: Model, guide: Any) -> Sequence[SufficientStatistic]:
+    """What a model and its guide read off the data."""
     found = [part.statistic for part in model.parts if isinstance(part, FromData)]
     if isinstance(guide, Guide):
         found += [each for family in guide.families.values() for each in family.statistics]
