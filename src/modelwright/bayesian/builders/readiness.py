@@ -20,6 +20,9 @@ from modelwright.core.errors import ConfigurationError
 STEP_IN_SPREADS, LEARNING_RATES = 0.3, (5e-4, 0.02)
 """A step of the optimiser in standard deviations of the narrowest parameter, and what it is kept within (arbitrary)."""
 
+RATE_OF_NETWORKS = 2e-3
+"""Step size where a decoder is trained: usual for networks of this kind, of which ten times as much is a random walk."""
+
 LARGEST_DENSE = 50_000_000
 """Entries up to which the whole table is kept beside its compressed form (400 MB), for checks entry by entry."""
 
@@ -45,7 +48,7 @@ def made_ready(
     if given:
         found += f"; as the guide says itself: {', '.join(given)}"
     if narrowest is None or given:  # what begins where somebody said may have a long way to go
-        return Ready(begun, observed, first, (note, found))
+        return Ready(begun, observed, first, (note, found), RATE_OF_NETWORKS if model.groups else None)
     # From the mode there is little way to go: steps beyond the narrowest spread would only shake the guide.
     learning_rate = float(np.clip(STEP_IN_SPREADS * narrowest, *LEARNING_RATES))
     return Ready(begun, observed, first, (note, found), learning_rate)

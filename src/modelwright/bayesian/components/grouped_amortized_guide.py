@@ -45,10 +45,11 @@ def starts_of_outputs(decoder: Decoder, data: ObservedCounts | None) -> dict[str
     # half a count more: a gene without any begins low, not at 0; what is no count may be negative
     mean = jnp.maximum((data.dense.sum(axis=0) + 0.5) / data.n_cells, _LEAST)
     found = {}
-    for name, (kind, dims) in decoder.outputs.items():
+    for name, over_genes in decoder.outputs_over_genes().items():
+        kind = decoder.outputs[name][0]
         if kind == SIMPLEX:
             found[name] = mean / mean.sum()
-        elif name == "mu" and kind == "positive" and dims:
+        elif name == "mu" and kind == "positive" and over_genes:
             found[name] = mean
     return found
 

@@ -1,7 +1,8 @@
 """Bounds on the log predictive density of data that a guide was not fitted to, unit by unit (cell by cell).
 
-With q(theta) the guide of what all units share, q(z | y, theta) what the guide makes of a new unit's own data, and draws
-theta_k ~ q(theta), z_k ~ q(z | y, theta_k) of weight w_k = p(y | z_k, theta_k) p(z_k | theta_k) / q(z_k | y, theta_k),
+With q(theta) the guide of what all units share, q(z | y, theta) what the guide makes of a new unit's own data, and
+draws theta_k ~ q(theta), z_k ~ q(z | y, theta_k) of weight w_k = p(y | z_k, theta_k) p(z_k | theta_k) / q(z_k | y,
+theta_k),
 
     ELBO:                 mean of log w_k          <=    importance-weighted:  log of the mean of w_k
                                                    <=    log of the integral of p(y | theta) q(theta)  = log p(y | data)
@@ -26,7 +27,7 @@ from modelwright.bayesian.inference.data_models import AbstractDataModel, observ
 from modelwright.bayesian.inference.guide_draws import in_blocks
 from modelwright.bayesian.inference.model_sites import Sites, find_sites
 from modelwright.bayesian.inference.tracing import TRACING, Call
-from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.core.errors import ConfigurationError
 from modelwright.core.seeds import check_seed, named_seed
 
 if TYPE_CHECKING:
