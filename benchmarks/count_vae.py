@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with sc/")
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has scvi-tools")
     parser.add_argument("--peer-runs", nargs="+", choices=tuple(PEER_RUNS), default=list(PEER_RUNS))
+    parser.add_argument("--peer-results", type=Path, nargs="+", help="what scvi_peer.py printed before, of this split")
     parser.add_argument("--peer-epochs", type=int, help="at most; the peer's own number when left out")
     parser.add_argument("--latent", type=int, default=10)
     parser.add_argument("--hidden", type=int, default=128)
@@ -76,6 +77,9 @@ def main() -> int:
             f"{np.nanmean(last):,.2f}; steps left out {int(np.isnan(fit.elbo).sum())} of {n:,}; the held-out bound "
             f"took {time.perf_counter() - began:.1f} s"
         )
+    for path in options.peer_results or ():
+        known = peer_result(path.read_text())
+        found[f"scvi-tools, from a run before ({path.stem})"] = known
     if options.peer_python is None:
         print("\nscvi-tools was not run: no --peer-python")
     else:
@@ -108,12 +112,15 @@ def peer(options: argparse.Namespace, cells: Path, extra: tuple[str, ...]) -> di
         *("--seed", str(options.seed), *extra),
         *(() if options.peer_epochs is None else ("--epochs", str(options.peer_epochs))),
     ]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().splitlines()[-1]
-    found = json.loads(said)
+    return peer_result(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def peer_result(said: str) -> dict[str, Any]:
+    """What the last line of the peer's output says."""
+    found = json.loads(said.strip().splitlines()[-1])
     print(
         f"\nscvi-tools {found['scvi']} (torch {found['torch']}; observed library size: {found['observed_library']}; "
-        f"{found['epochs']} epochs{' ' + ' '.join(extra) if extra else ''}): bound of training cells "
-        f"{found['elbo_of_training_cells']:,.2f}"
+        f"{found['epochs']} epochs): bound of training cells {found['elbo_of_training_cells']:,.2f}"
     )
     return {**found, "elbo": np.array(found["elbo"]), "weighted": np.array(found["weighted"])}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from modelwright.bayesian.builders import GuideBuilder, LogNormalSpec, ModelBuilder
+from modelwright.bayesian.builders.readiness import RATE_OF_NETWORKS
 from modelwright.bayesian.components import TOTAL_COUNT, NegativeBinomialLikelihood, observe
 from modelwright.bayesian.inference import svi
 from modelwright.bayesian.inference.svi_settings import SviSettings
@@ -32,6 +33,16 @@ def test_its_sites_are_those_of_its_options() -> None:
     assert shapes == {
         "r": (5,), "z": (12, 3), "share": (12, 5), "gate": (12, 5), "mu": (12, 5), "counts": (12, 5),
     }  # fmt: skip
+
+
+def test_its_steps_are_those_of_networks_and_its_concentrations_begin_at_moments() -> None:
+    counts, _ = cells_of_kinds(12, 5)
+    model = count_autoencoder(latent_dim=2, hidden_dims=(4,))
+    ready = model.made_ready(counts, default_guide(model), batch_size=4)
+    assert ready.learning_rate == RATE_OF_NETWORKS
+    assert "moments of the counts" in ready.notes[1]
+    ratios = np.exp(ready.guide.starts["r"].location) / (counts.sum(axis=0) + 0.5)
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ STEP_IN_SPREADS, LEARNING_RATES = 0.3, (5e-4, 0.02)
 """A step of the optimiser in standard deviations of the narrowest parameter, and what it is kept within (arbitrary)."""
 
 RATE_OF_NETWORKS = 2e-3
-"""Step size where a decoder is trained: usual for networks of this kind, of which ten times as much is a random walk."""
+"""Step size where a decoder is trained, usual for networks of this kind (arbitrary)."""
 
 LARGEST_DENSE = 50_000_000
 """Entries up to which the whole table is kept beside its compressed form (400 MB), for checks entry by entry."""

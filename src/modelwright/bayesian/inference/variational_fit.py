@@ -122,7 +122,7 @@ class VariationalFit(AbstractFit):
         """Bounds on the log predictive density of data that were not fitted to, such as other cells, one by one.
 
         Unknowns of single cells are read off the new cells by the guide's network, those of all cells are drawn from
-        the guide; see `diagnostics.held_out`.
+        the guide; see `diagnostics.held_out`. Computed in the precision of the fit.
 
         Args:
             data: New data as `svi` takes them: of a built model counts of the same genes, else the positional
@@ -145,6 +145,7 @@ class VariationalFit(AbstractFit):
             particles=particles,
             seed_number=seed,
             guide_seed=self.settings["seed"],
+            double=self.is_double,
         )
 
     def save(self, folder: Path | str) -> Path:
