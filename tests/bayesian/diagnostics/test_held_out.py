@@ -117,7 +117,7 @@ def guide_by_hand(y: Any, x: Any, *, per_row: bool = False) -> None:
 
 def test_a_hand_written_model_whose_guide_is_exact_has_weights_without_spread() -> None:
     x, new = RNG.normal(size=8), RNG.normal(size=(2, 8))
-    fit = svi(by_hand, guide_by_hand, (x, x), steps=5, settings=FEW)
+    fit = svi(by_hand, guide_by_hand, (x, x), steps=5, settings=FEW, start={"slope_loc": 0.8})
     bound = fit.held_out_bound(tuple(new), particles=3000)
     loc, y = float(fit.params["slope_loc"]), new[0]
     mean, variance = loc * new[1], 2.0 + (0.1 * new[1]) ** 2
