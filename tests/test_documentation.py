@@ -58,8 +58,8 @@ def test_the_event_rates_example_runs(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.slow
 def test_the_autoencoder_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    example("count_autoencoder").example(n_cells=120, n_genes=10, steps=50)
-    assert "24 held-out cells: bound -" in capsys.readouterr().out
+    example("count_autoencoder").example(n_cells=210, n_genes=10, steps=50)
+    assert "42 held-out cells: bound -" in capsys.readouterr().out
 
 
 @pytest.mark.slow
