@@ -57,6 +57,12 @@ def test_the_event_rates_example_runs(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.slow
+def test_the_autoencoder_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example("count_autoencoder").example(n_cells=210, n_genes=10, steps=50)
+    assert "42 held-out cells: bound -" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_the_demo_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example("demo").demo()
     assert "Done in" in capsys.readouterr().out

@@ -87,6 +87,25 @@ def test_the_decoder_begins_at_its_starts() -> None:
     np.testing.assert_allclose(found["share"], np.broadcast_to(rates / rates.sum(), (3, 4)), rtol=0.05)
 
 
+def test_the_decoder_begins_at_the_data_where_nothing_is_said() -> None:
+    outputs = {"mu": "positive", "share": "simplex", "level": "positive", "rate": ("positive", ())}
+    group = GroupedAmortizedGuide(
+        ENCODER, GaussianLatentSpec(2), Decoder((5,), outputs), starts={"level": 7.0, "rate": 2.0}
+    )
+
+    def values(data: Any) -> Any:
+        with handlers.seed(rng_seed=0):
+            return group.decode(group.decoder_module(SIZES, data), jnp.ones((1, 2)))
+
+    found = jax.jit(values, compiler_options=UNOPTIMISED)(DATA)
+    mean = (TABLE.sum(axis=0) + 0.5) / N_CELLS
+    for name, truth in {"mu": mean, "share": mean / mean.sum(), "level": np.full(N_GENES, 7.0)}.items():
+        np.testing.assert_allclose(found[name][0], truth, rtol=0.05)
+    np.testing.assert_allclose(found["rate"], 2.0, rtol=0.05)
+    without = jax.jit(lambda: values(None), compiler_options=UNOPTIMISED)()
+    np.testing.assert_allclose(without["share"][0], 1.0 / N_GENES, rtol=0.05)
+
+
 @pytest.mark.parametrize(
     "latent_spec",
     [

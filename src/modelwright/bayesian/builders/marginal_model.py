@@ -107,6 +107,8 @@ def _checked(model: Model, name: str) -> tuple[AbstractParamSpec, NegativeBinomi
     likelihood = model.likelihood
     if not isinstance(likelihood, NegativeBinomialLikelihood) or likelihood.capture != name:
         raise _refusal(name, "the likelihood does not capture by it", f'NegativeBinomialLikelihood(capture="{name}")')
+    if likelihood.mean is not None:
+        raise _refusal(name, "a likelihood by its mean has no total that says all of a cell", "success or odds_against")
     if likelihood.gate is not None:
         raise _refusal(name, "behind gates a cell is not known by its total", "a likelihood without gate")
     if not isinstance(spec, BetaSpec) or spec.dims != (CELLS,):

@@ -5,7 +5,7 @@ model(counts)                                   all cells
 model(counts, batch_size=256)                   a mini-batch, its likelihood and cell priors scaled up, unbiased
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -188,6 +188,14 @@ class Model(AbstractDataModel):
     def with_all_unknowns(self) -> "Model":
         """The same model: none of its unknowns is integrated out."""
         return self
+
+    def unseen(
+        self, data: Any, guide: Any, like: ObservedCounts, *, rows: int | None = None
+    ) -> tuple[Any, Iterator[ObservedCounts]]:
+        """Counts of other cells, on the scale of those before; see `AbstractDataModel`."""
+        from modelwright.bayesian.builders.unseen_cells import guide_of_unseen, unseen_cells  # look into models, too
+
+        return guide_of_unseen(guide), unseen_cells(self, guide, data, like, rows=rows)
 
     def entry_by_entry(self) -> "Model":
         """The same model looking at every entry of the table."""

@@ -20,6 +20,9 @@ from modelwright.core.errors import ConfigurationError
 STEP_IN_SPREADS, LEARNING_RATES = 0.3, (5e-4, 0.02)
 """A step of the optimiser in standard deviations of the narrowest parameter, and what it is kept within (arbitrary)."""
 
+RATE_OF_NETWORKS = 2e-3
+"""Step size where a decoder is trained, usual for networks of this kind (arbitrary)."""
+
 LARGEST_DENSE = 50_000_000
 """Entries up to which the whole table is kept beside its compressed form (400 MB), for checks entry by entry."""
 
@@ -46,7 +49,7 @@ def made_ready(
     if given:
         found += f"; as the guide says itself: {', '.join(given)}"
     if narrowest is None or given:  # what begins where somebody said may have a long way to go
-        return Ready(begun, observed, first, (note, found))
+        return Ready(begun, observed, first, (note, found), RATE_OF_NETWORKS if model.groups else None)
     # From the mode there is little way to go: steps beyond the narrowest spread would only shake the guide.
     learning_rate = float(np.clip(STEP_IN_SPREADS * narrowest, *LEARNING_RATES))
     return Ready(begun, observed, first, (note, found), learning_rate)
@@ -66,7 +69,7 @@ def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None 
         DataError: no table, or values that cannot be counts under a likelihood of counts.
     """
     form, note = _form(model, batch_size)
-    statistics = _needed(model, guide)
+    statistics = statistics_needed(model, guide)
     if isinstance(data, ObservedCounts):
         if model.likelihood.observes_counts and data.dense is not None:
             check_counts(np.asarray(data.dense))
@@ -130,7 +133,8 @@ def _form(model: Model, batch_size: int | None) -> tuple[str | None, str]:
     return form, f"likelihood: compressed, {form} (exact; its cost is that {cost})"
 
 
-def _needed(model: Model, guide: Any) -> Sequence[SufficientStatistic]:
+def statistics_needed(model: Model, guide: Any) -> Sequence[SufficientStatistic]:
+    """What a model and its guide read off the data."""
     found = [part.statistic for part in model.parts if isinstance(part, FromData)]
     if isinstance(guide, Guide):
         found += [each for family in guide.families.values() for each in family.statistics]

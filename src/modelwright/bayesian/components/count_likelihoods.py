@@ -1,6 +1,7 @@
 """Likelihoods of counts: negative binomial and Poisson, each with gates and what a cell captures, if wanted.
 
-y_cg ~ NegativeBinomial(r_g, p)               mean r p/(1-p): p is the probability that multiplies the count
+y_cg ~ NegativeBinomial(r_g, p)               mean r p/(1-p): p is the probability that multiplies the count, and may
+                                              be named by the odds against it or by the mean
 gate:     y = 0 with probability pi_g, else as before
 capture:  of every molecule of cell c a share nu_c is seen: p becomes p nu/(1 - p (1 - nu))
 """
@@ -21,16 +22,23 @@ from modelwright.bayesian.components.compressed_likelihoods import (
 )
 from modelwright.bayesian.components.count_distributions import (
     NegativeBinomialByLogits,
+    NegativeBinomialByMean,
     PoissonByMean,
     ZeroInflated,
     captured_logits,
 )
-from modelwright.bayesian.components.count_kernels import negative_binomial_log_prob, poisson_log_prob
+from modelwright.bayesian.components.count_kernels import (
+    negative_binomial_log_prob,
+    negative_binomial_mean_log_prob,
+    poisson_log_prob,
+)
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
 from modelwright.bayesian.components.zero_inflation import (
     zero_inflated_negative_binomial_log_prob,
+    zero_inflated_negative_binomial_mean_log_prob,
     zero_inflated_poisson_log_prob,
 )
+from modelwright.core.errors import ConfigurationError
 
 CELLS, BATCHES, GENES = "n_cells", "n_batches", "n_genes"
 RANK_ONE, PAIRS, SPARSE = "rank one", "pairs", "sparse"
@@ -44,13 +52,19 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
     Args:
         concentration: Name of r, above 0.
         success: Name of p in (0, 1); or
-        odds_against: name of phi = (1-p)/p above 0, which has the digits of a p near one.
+        odds_against: name of phi = (1-p)/p above 0, which has the digits of a p near one; or
+        mean: name of the mean m = r p/(1-p) above 0, of which a capture probability is a factor.
         gate: Name of pi in (0, 1), the probability of a zero besides those of the counts.
         capture: Name of nu in (0, 1].
 
     Example:
         >>> NegativeBinomialLikelihood(gate="gate").parameters
         ('r', 'p', 'gate')
+        >>> NegativeBinomialLikelihood(mean="mu").parameters
+        ('r', 'mu')
+
+    Raises:
+        ConfigurationError: both the odds and the mean are named.
     """
 
     concentration: str = "r"
@@ -58,16 +72,29 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
     odds_against: str | None = None
     gate: str | None = None
     capture: str | None = None
+    mean: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mean is not None and self.odds_against is not None:
+            raise ConfigurationError(
+                "the mean follows from r and the odds, and both are named",
+                field="mean",
+                expected="either mean or odds_against",
+            )
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters it needs."""
-        found = (self.concentration, self.odds_against or self.success, self.gate, self.capture)
+        found = (self.concentration, self.mean or self.odds_against or self.success, self.gate, self.capture)
         return tuple(name for name in found if name is not None)
 
     def distribution(self, values: Mapping[str, Any]) -> dist.Distribution:
         """See `AbstractLikelihood.distribution`."""
-        base = NegativeBinomialByLogits(values[self.concentration], self.logits(values))
+        base: dist.Distribution
+        if self.mean is not None:
+            base = NegativeBinomialByMean(self._mean(values), values[self.concentration])
+        else:
+            base = NegativeBinomialByLogits(values[self.concentration], self.logits(values))
         return base if self.gate is None else ZeroInflated(base, logit(values[self.gate]))
 
     @property
@@ -76,6 +103,8 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
 
     def compressed_form(self, dims: Mapping[str, tuple[str, ...]]) -> str | None:
         """See `AbstractLikelihood.compressed_form`."""
+        if self.mean is not None:  # a mean per cell and an r per gene leave nothing of rank one
+            return PAIRS if not any(set(dims[name]) - {BATCHES, GENES} for name in self.parameters) else None
         return _form(dims, (self.concentration,), self._per_cell, self.gate)
 
     def of_single_cells(self, form: str) -> tuple[str, ...]:
@@ -84,8 +113,14 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
 
     def compressed_log_prob(self, form: str, values: Mapping[str, Any], compressed: Any) -> Any:
         """See `AbstractLikelihood.compressed_log_prob`."""
-        r, logits = values[self.concentration], self.logits(values)
+        r = values[self.concentration]
         gate = None if self.gate is None else logit(values[self.gate])
+        if self.mean is not None:
+            mean = self._mean(values)
+            if gate is None:
+                return pairs_log_likelihood(compressed, negative_binomial_mean_log_prob, mean, r)
+            return pairs_log_likelihood(compressed, zero_inflated_negative_binomial_mean_log_prob, mean, r, gate)
+        logits = self.logits(values)
         if form == PAIRS:
             if gate is None:
                 return pairs_log_likelihood(compressed, negative_binomial_log_prob, r, logits)
@@ -93,6 +128,10 @@ class NegativeBinomialLikelihood(AbstractLikelihood):
         if gate is None:
             return rank_one_log_likelihood(compressed, r, _of_cells(logits))
         return sparse_log_likelihood(compressed, r, _of_cells(logits), gate)
+
+    def _mean(self, values: Mapping[str, Any]) -> Any:
+        mean = values[str(self.mean)]
+        return mean if self.capture is None else mean * values[self.capture]
 
     def logits(self, values: Mapping[str, Any]) -> Any:
         """Log odds of the counts, log(p/(1-p)), after capture where there is one."""

@@ -10,16 +10,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from modelwright.bayesian.components.amortizers import Amortizer
-from modelwright.bayesian.components.decoders import Decoder, Decoding
+from modelwright.bayesian.components.decoders import SIMPLEX, Decoder, Decoding
 from modelwright.bayesian.components.guide_sites import GuideContext
 from modelwright.bayesian.components.observed import ObservedCounts
 from modelwright.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from modelwright.bayesian.builders.latent_specs import LatentSpec
+
+_LEAST = 1e-6
+"""Least mean that an output begins at."""
+
+
+def starts_of_outputs(decoder: Decoder, data: ObservedCounts | None) -> dict[str, Any]:
+    """Where the outputs of a decoder begin without more: `mu` at mean counts, a simplex at shares of all counts.
+
+    Args:
+        decoder: The decoder.
+        data: The observed data; nothing is known without, or without single entries.
+
+    Example:
+        >>> from modelwright.bayesian.components.observed import observe
+        >>> data = observe([[0, 3], [1, 3]])
+        >>> found = starts_of_outputs(Decoder((8,), {"share": "simplex", "p": "unit_interval"}), data)
+        >>> {name: [round(float(each), 3) for each in value] for name, value in found.items()}
+        {'share': [0.188, 0.812]}
+    """
+    if data is None or data.dense is None:
+        return {}
+    # half a count more: a gene without any begins low, not at 0; what is no count may be negative
+    mean = jnp.maximum((data.dense.sum(axis=0) + 0.5) / data.n_cells, _LEAST)
+    found = {}
+    for name, over_genes in decoder.outputs_over_genes().items():
+        kind = decoder.outputs[name][0]
+        if kind == SIMPLEX:
+            found[name] = mean / mean.sum()
+        elif name == "mu" and kind == "positive" and over_genes:
+            found[name] = mean
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +63,9 @@ class GroupedAmortizedGuide:
             *variance*), usually of the statistic COUNTS.
         latent_spec: The latent vector.
         decoder: From the latent vector to named parameters.
-        starts: Output of the decoder -> value at which it begins, a number or shape (n_genes,), such as each gene's
-            mean count.
+        starts: Output of the decoder -> value at which it begins, a number or shape (n_genes,). Without one, an output
+            `mu` above 0 begins at each gene's mean count and a simplex at each gene's share of all counts, others at
+            the middle of their kind.
 
     Raises:
         ConfigurationError: an encoder whose outputs are not what the latent specification needs.
@@ -70,13 +103,14 @@ class GroupedAmortizedGuide:
 
         Args:
             sizes: Length of every axis.
-            data: The observed data; not needed.
+            data: The observed data, for outputs to begin near them.
 
         Returns:
             What turns z into the parameters of cells; see `decode`.
         """
         name = f"{self.latent_spec.sample_site}_decoder"
-        return self.decoder.register(name, self.latent_spec.latent_dim, sizes, self.starts)
+        starts = {**starts_of_outputs(self.decoder, data), **(self.starts or {})}
+        return self.decoder.register(name, self.latent_spec.latent_dim, sizes, starts)
 
     def decode(self, decoding: Decoding, z: Any, batch: Any = None) -> dict[str, Any]:
         """Parameters of cells from their latent vectors, inside the plate of cells or outside.

@@ -14,8 +14,9 @@ import xarray as xr
 
 from modelwright.bayesian.diagnostics import thresholds
 from modelwright.bayesian.diagnostics.loo import LooEstimate, psis_loo
+from modelwright.bayesian.diagnostics.units import by_unit, chosen_unit
 from modelwright.bayesian.quiet_arviz import az
-from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.core.errors import DataError
 from modelwright.core.verdict import Finding
 
 if TYPE_CHECKING:
@@ -108,20 +109,7 @@ def leave_one_out(
 
 def _unit(sites: "Sites", unit: str | Sequence[str] | None) -> tuple[str, ...]:
     """The plates that make the unit, after refusing what cannot be left out."""
-    observed = next(iter(sites.observed.values()), None)
-    if observed is None or not observed.plates:
-        name = "nothing" if observed is None else f"all data in one number ({observed.name})"
-        raise DataError(
-            f"the model observes {name}, so that no part can be left out",
-            field="loo",
-            expected="an observed site inside the plates of its data",
-            todo="pass model= with a model of the same unknowns that observes the data one by one",
-        )
-    known = [plate for plate, _ in observed.plates]
-    chosen = (known[0],) if unit is None else (unit,) if isinstance(unit, str) else tuple(unit)
-    for plate in chosen:
-        if plate not in known:
-            raise ConfigurationError("no such plate", field="unit", expected=f"some of {', '.join(known)}", got=plate)
+    chosen = chosen_unit(sites, unit, field="loo")
     own = [site.name for site in sites.latent.values() if {plate for plate, _ in site.plates} >= set(chosen)]
     if own:
         raise DataError(
@@ -150,25 +138,12 @@ def _log_likelihood(
     def one(arrays: Any, values: Any) -> Any:
         args, kwargs = subject.call.arguments(arrays)
         found, _ = compute_log_probs(seed(fn, jax.random.key(0)), args, kwargs, values, sum_log_prob=False)
-        return sum(_by_unit(found[name], dict(site.plates), unit, name) for name, site in sites.observed.items())
+        return sum(
+            by_unit(found[name], dict(site.plates), unit, name, field="loo") for name, site in sites.observed.items()
+        )
 
     latent = {name: draws[name] for name in sites.latent}
     return np.asarray(in_blocks(one, subject.call.device_arrays(), latent), np.float64)
-
-
-def _by_unit(log_prob: Any, plates: Mapping[str, int], unit: tuple[str, ...], name: str) -> Any:
-    """Log densities of one site summed over everything within a unit, flattened."""
-    missing = [plate for plate in unit if plate not in plates]
-    if missing:
-        raise DataError(
-            f"the observed site {name} does not stand in the plate {missing[0]}",
-            field="loo",
-            expected="all data in the plates of the unit",
-            todo="choose a unit that all observed sites share",
-        )
-    kept = [log_prob.ndim + plates[plate] for plate in unit]
-    summed = log_prob.sum(tuple(axis for axis in range(log_prob.ndim) if axis not in kept))
-    return summed.reshape(-1)
 
 
 def _chained(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

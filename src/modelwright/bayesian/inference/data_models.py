@@ -1,7 +1,7 @@
 """Models that make data ready for themselves and their guides before anything is compiled."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -78,6 +78,20 @@ class AbstractDataModel(ABC):
     @abstractmethod
     def data_for(self, data: Any, guide: Callable[..., Any] | None = None, *, batch_size: int | None = None) -> Any:
         """Data as the model and a guide take them, without a search for a place to begin; arguments as before."""
+
+    @abstractmethod
+    def unseen(self, data: Any, guide: Any, like: Any, *, rows: int | None = None) -> tuple[Any, Iterator[Any]]:
+        """A guide for data that it was not fitted to, and such data as the model takes them, some rows at a time.
+
+        Args:
+            data: New data, as a person has them.
+            guide: The guide as it was fitted.
+            like: The data that it was fitted to, as the model took them.
+            rows: Rows of a part; as many as are held well when left out.
+
+        Raises:
+            DataError: the new data are not of the kind of the old.
+        """
 
     @abstractmethod
     def entry_by_entry(self) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ from modelwright.core.seeds import check_seed, named_seed
 from modelwright.core.verdict import Verdict
 
 if TYPE_CHECKING:
+    from modelwright.bayesian.diagnostics.held_out import HeldOutBound
     from modelwright.bayesian.diagnostics.pointwise_loo import PointwiseLoo
 
 
@@ -120,6 +121,36 @@ class VariationalFit(AbstractFit):
             return leave_one_out(
                 self.fitted, self.sample(draws, sites=self.fitted.sites().latent), unit=unit, model=model
             )
+
+    def held_out_bound(self, data: Any, *, particles: int = 100, seed: int = 0) -> "HeldOutBound":
+        """Bounds on the log predictive density of data that were not fitted to, such as other cells, one by one.
+
+        Unknowns of single cells are read off the new cells by the guide's network, those of all cells are drawn from
+        the guide; see `diagnostics.held_out`. Computed in the precision of the fit.
+
+        Args:
+            data: New data as `svi` takes them: of a built model counts of the same genes, else the positional
+                arguments.
+            particles: Draws of the guide that each bound rests on.
+            seed: Seed of the draws.
+
+        Raises:
+            ConfigurationError: the guide keeps numbers for every cell that it was fitted to, so that new cells have
+                no posterior.
+            DataError: the model observes all data in one number, or the new data are not of the kind of the old.
+        """
+        from modelwright.bayesian.diagnostics.held_out import held_out_bound
+
+        return held_out_bound(
+            self.guide,
+            self._values,
+            self.fitted,
+            data,
+            particles=particles,
+            seed_number=seed,
+            guide_seed=self.settings["seed"],
+            double=self.is_double,
+        )
 
     def save(self, folder: Path | str) -> Path:
         """Write parameters, ELBO and settings to a folder; `load` reads them back beside model, guide and data."""
