@@ -7,7 +7,7 @@ model(counts, batch_size=256)                   a mini-batch, its likelihood and
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import jax.numpy as jnp
 import numpyro
@@ -23,12 +23,13 @@ from modelwright.bayesian.builders.axes import (
     of_their_cells,
 )
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part
+from modelwright.bayesian.builders.integrated_cells import IntegratedCells
 from modelwright.bayesian.builders.model_picture import model_svg
 from modelwright.bayesian.builders.prior_sampling import sample_prior
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
 from modelwright.bayesian.components.observed import ObservedCounts
-from modelwright.bayesian.inference.data_models import AbstractDataModel, Init, Ready
+from modelwright.bayesian.inference.data_models import AbstractDataModel, Init, IntegratedOut, Ready
 from modelwright.bayesian.inference.model_sites import Site, find_sites
 from modelwright.bayesian.inference.tracing import Call
 from modelwright.core.errors import ConfigurationError
@@ -40,6 +41,7 @@ Entries = Literal["auto", "dense", "compressed"]
 """Whether the likelihood looks at every entry of the table or at its distinct pairs."""
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Model(AbstractDataModel):
     """A model composed of parameters, derived quantities and a likelihood.
@@ -51,6 +53,7 @@ class Model(AbstractDataModel):
         entries: "auto" (compressed where the likelihood allows), "dense" (every entry is looked at) or "compressed".
         groups: Latent variables with their decoders, by sample site.
         lengths: Axes whose length is fixed, such as "n_components".
+        integrated: Unknowns of cells that are integrated out; None where every unknown is a site.
     """
 
     parts: tuple[Part, ...]
@@ -59,6 +62,7 @@ class Model(AbstractDataModel):
     entries: Entries = "auto"
     groups: Mapping[str, Any] = field(default_factory=dict)
     lengths: Mapping[str, int] = field(default_factory=dict)
+    integrated: IntegratedCells | None = None
 
     @property
     def specs(self) -> tuple[AbstractParamSpec, ...]:
@@ -162,7 +166,9 @@ class Model(AbstractDataModel):
         return [site for group in (found.latent, found.deterministic, found.observed) for site in group.values()]
 
     def render(self) -> bytes:
-        """The model as a plate diagram, a whole SVG file."""
+        """The model as a plate diagram with all its unknowns, a whole SVG file."""
+        if self.integrated is not None:
+            return self.integrated.joint.render()
         return model_svg(self.parts, dict(self.dims), self.likelihood, tuple(self.groups))
 
     def made_ready(
@@ -186,8 +192,13 @@ class Model(AbstractDataModel):
         return observed_for(self, guide, data, batch_size=batch_size)[0]
 
     def with_all_unknowns(self) -> "Model":
-        """The same model: none of its unknowns is integrated out."""
-        return self
+        """The model with every unknown among its sites; see `AbstractDataModel`."""
+        return self if self.integrated is None else self.integrated.joint
+
+    @property
+    def integrated_out(self) -> IntegratedOut | None:
+        """Unknowns of cells that are drawn after a fit; see `AbstractDataModel`."""
+        return None if self.integrated is None else self.integrated.unknowns(PLATE)
 
     def unseen(
         self, data: Any, guide: Any, like: ObservedCounts, *, rows: int | None = None
@@ -198,12 +209,12 @@ class Model(AbstractDataModel):
         return guide_of_unseen(guide), unseen_cells(self, guide, data, like, rows=rows)
 
     def entry_by_entry(self) -> "Model":
-        """The same model looking at every entry of the table."""
-        return replace(self, entries="dense")
+        """The model with all its unknowns looking at every entry of the table."""
+        return replace(self.with_all_unknowns(), entries="dense")
 
     def row_by_row(self) -> "Model":
-        """The same model looking at every entry of the table."""
-        return self.entry_by_entry()
+        """The same model looking at every entry of the table, or at every cell where cells are integrated out."""
+        return replace(self, entries="dense")
 
 
 class _Values:

@@ -5,7 +5,7 @@ from typing import Any, Self, final, get_args
 
 from modelwright.bayesian.builders.axes import BATCHES, joined
 from modelwright.bayesian.builders.composition import Decoded, Derived, FromData, Part, check_levels, ordered
-from modelwright.bayesian.builders.marginal_model import integrated
+from modelwright.bayesian.builders.integrated_cells import integrated
 from modelwright.bayesian.builders.model import COUNTS, PLATE, Entries, Model
 from modelwright.bayesian.builders.specification import CELLS, COMPONENTS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
@@ -112,7 +112,7 @@ class ModelBuilder:
             likelihood: How.
             entries: "auto" takes the compressed form where there is one, "dense" looks at every entry of the table,
                 "compressed" refuses where there is none. The value is the same.
-            integrate_out: Name of the capture probabilities of cells, to be integrated out; see `marginal_model`.
+            integrate_out: Name of the capture probabilities of cells, to be integrated out; see `integrated_cells`.
         """
         if not isinstance(likelihood, AbstractLikelihood):
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""A model whose cells are integrated out: its sites are those of genes and globals, its cells are drawn afterwards.
+"""Cells integrated out of a model: its sites are those of genes and globals, its cells are drawn afterwards.
 
     with_likelihood(NegativeBinomialLikelihood(capture="p_capture"), integrate_out="p_capture")
 
@@ -8,13 +8,12 @@ drawn from their distribution given every draw of the genes' parameters.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, final
 
 import jax
 import numpy as np
 
-from modelwright.bayesian.builders.model import PLATE, Model
 from modelwright.bayesian.builders.parameter_specs import BetaSpec
 from modelwright.bayesian.builders.specification import CELLS, GENES, AbstractParamSpec
 from modelwright.bayesian.components.captured_cells import CapturedCellsLikelihood
@@ -25,42 +24,34 @@ from modelwright.bayesian.inference.data_models import IntegratedOut
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.seeds import named_generator
 
+if TYPE_CHECKING:
+    from modelwright.bayesian.builders.model import Model
 
+
+@final
 @dataclass(frozen=True, eq=False)
-class MarginalModel(Model):
-    """A model of which the capture probabilities are integrated out; made by `integrated`.
+class IntegratedCells:
+    """The capture probabilities that a model has integrated out.
 
     Args:
-        joint: The model with them, of the same density of everything else.
+        joint: The model with them among its sites, of the same density of everything else.
         capture: Their name.
+        likelihood: The likelihood without them.
     """
 
-    joint: Model = field(kw_only=True)
-    capture: str = field(kw_only=True)
+    joint: "Model"
+    capture: str
+    likelihood: CapturedCellsLikelihood
 
-    def with_all_unknowns(self) -> Model:
-        """The model with the capture probabilities among its sites."""
-        return self.joint
+    def unknowns(self, plate: str) -> IntegratedOut:
+        """What they are drawn given, and how.
 
-    def entry_by_entry(self) -> Model:
-        """The model with capture probabilities, looking at every entry of the table."""
-        return self.joint.entry_by_entry()
-
-    def row_by_row(self) -> Self:
-        """The same model looking at every cell by itself."""
-        return replace(self, entries="dense")
-
-    def render(self) -> bytes:
-        """The model with capture probabilities as a plate diagram, a whole SVG file."""
-        return self.joint.render()
-
-    @property
-    def integrated_out(self) -> IntegratedOut:
-        """The capture probabilities: what they are drawn given, and how."""
-        return IntegratedOut({self.capture: (PLATE,)}, self.likelihood.parameters, self._draw)
+        Args:
+            plate: Name of the plate of cells.
+        """
+        return IntegratedOut({self.capture: (plate,)}, self.likelihood.parameters, self._draw)
 
     def _draw(self, given: Mapping[str, np.ndarray], args: tuple[Any, ...], seed: int) -> dict[str, np.ndarray]:
-        assert isinstance(self.likelihood, CapturedCellsLikelihood)
         data: ObservedCounts = args[0]
         totals = np.asarray(data.dense).sum(1) if data.compressed is None else np.asarray(data.compressed.cell_total)
         total, place = np.unique(totals, return_inverse=True)
@@ -70,7 +61,7 @@ class MarginalModel(Model):
             level = named_generator(seed, self.capture).uniform(size=(n, len(totals)))
 
             def one(level: Any, values: Any) -> Any:
-                r, logits, a, b = self.likelihood.arguments(values)  # type: ignore[attr-defined]
+                r, logits, a, b = self.likelihood.arguments(values)
                 whole = r.sum() if r.ndim else r * data.n_genes
                 return capture_quantile(level, place, total.astype(float), whole, logits, a, b)
 
@@ -79,7 +70,7 @@ class MarginalModel(Model):
             return {self.capture: np.asarray(found)}
 
 
-def integrated(model: Model, name: str) -> MarginalModel:
+def integrated(model: "Model", name: str) -> "Model":
     """A model with its capture probabilities integrated out.
 
     Args:
@@ -89,20 +80,19 @@ def integrated(model: Model, name: str) -> MarginalModel:
     Raises:
         ConfigurationError: the integral of a cell is none over a single number with the cell's total alone.
     """
-    spec, likelihood = _checked(model, name)
+    spec, given_capture = _checked(model, name)
     a, b = spec.default_params
-    return MarginalModel(
+    likelihood = CapturedCellsLikelihood(given_capture, (a, b))  # type: ignore[arg-type]
+    return replace(
+        model,
         parts=tuple(part for part in model.parts if part.name != name),
         dims={other: axes for other, axes in model.dims.items() if other != name},
-        likelihood=CapturedCellsLikelihood(likelihood, (a, b)),  # type: ignore[arg-type]
-        entries=model.entries,
-        lengths=model.lengths,
-        joint=model,
-        capture=name,
+        likelihood=likelihood,
+        integrated=IntegratedCells(model, name, likelihood),
     )
 
 
-def _checked(model: Model, name: str) -> tuple[AbstractParamSpec, NegativeBinomialLikelihood]:
+def _checked(model: "Model", name: str) -> tuple[AbstractParamSpec, NegativeBinomialLikelihood]:
     spec = next((spec for spec in model.specs if spec.name == name), None)
     likelihood = model.likelihood
     if not isinstance(likelihood, NegativeBinomialLikelihood) or likelihood.capture != name:
