@@ -255,8 +255,8 @@ def test_auto_says_which_engine_and_why() -> None:
     slow = choice({"chosen": "zero_inflation,drift"}, 20)
     assert (slow.name, slow.reason) == (
         "numpyro",
-        "with zero inflation and 20 different windows per entity integrating the rates out takes longer than sampling "
-        "them",
+        "with zero inflation and 20 different windows per entity a second of sampling the rates is worth more than one "
+        "of integrating them out",
     )
     temporal = choice({"chosen": "temporal"}, 20)
     assert temporal.name == "numpyro"
