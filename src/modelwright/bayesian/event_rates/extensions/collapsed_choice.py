@@ -21,9 +21,9 @@ a second of it is worth as much or more; where it falls behind, with more window
 MOST_INFLATED_CELLS = 8.0
 """Cells per entity up to which zero inflation is integrated and not sampled.
 
-`benchmarks/extension_engines.py --chosen zero_inflation,drift --windows 8 20 --likelihoods negative_binomial`, effective
-draws a second of processor time: 114 (collapsed) against 44 (NUTS) with 8 windows, 59 against 92 with 20; where in
-between they meet has not been measured."""
+`benchmarks/extension_engines.py --chosen zero_inflation,drift --windows 8 20 --likelihoods negative_binomial`:
+effective draws a second of processor time, 114 (collapsed) against 44 (NUTS) with 8 windows, 59 against 92 with 20. Where they
+meet in between has not been measured."""
 
 
 def choose_extended_engine(
