@@ -22,8 +22,8 @@ MOST_INFLATED_CELLS = 8.0
 """Cells per entity up to which zero inflation is integrated and not sampled.
 
 `benchmarks/extension_engines.py --chosen zero_inflation,drift --windows 8 20 --likelihoods negative_binomial`:
-effective draws a second of processor time, 114 (collapsed) against 44 (NUTS) with 8 windows, 59 against 92 with 20. Where they
-meet in between has not been measured."""
+effective draws a second of processor time, 114 (collapsed) against 44 (NUTS) with 8 windows, 59 against 92 with 20.
+Where they meet in between has not been measured."""
 
 
 def choose_extended_engine(
