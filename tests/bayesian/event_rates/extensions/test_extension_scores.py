@@ -181,17 +181,20 @@ def test_without_effects_the_scores_are_those_of_the_base_model() -> None:
 
 @pytest.mark.slow
 def test_a_window_left_out_is_predicted_as_by_a_model_that_never_saw_it() -> None:
-    data, trace = fitted("temporal")
+    data, _ = fitted("temporal")
+    settings = SETTINGS.model_copy(update={"n_samples": 1000, "n_tune": 500})
+    temporal = Extensions.create(chosen="temporal")
+    trace = fit_extended(data, settings, temporal, predictive_draws=20, prior_draws=10)
     scores = score_training_windows_extended(trace, data)
     row = int(np.argsort(-scores["score"].to_numpy())[0])
     frame = data.to_frame()
     rest = EventCounts.from_frame(frame.drop(index=row))
-    again = fit_extended(rest, SETTINGS, Extensions.create(chosen="temporal"), predictive_draws=20, prior_draws=10)
+    again = fit_extended(rest, settings, temporal, predictive_draws=20, prior_draws=10)
     alone = EventCounts.from_frame(frame.iloc[[row]])
     unseen = score_new_windows_extended(again, alone)
-    # the most surprising window of all: its weights have the heaviest tail, and either side averages 400 draws
-    assert scores["score"][row] == pytest.approx(unseen["score"][0], abs=0.6)
-    assert scores["expected"][row] == pytest.approx(unseen["expected"][0], rel=0.25)
+    # the most surprising window of all, whose weights have the heaviest tail: 400 draws can miss it and be off by 0.9
+    assert scores["score"][row] == pytest.approx(unseen["score"][0], abs=0.4)
+    assert scores["expected"][row] == pytest.approx(unseen["expected"][0], rel=0.15)
 
 
 @pytest.mark.parametrize("name", EACH)

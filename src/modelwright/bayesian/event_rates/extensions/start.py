@@ -42,7 +42,8 @@ def extended_start(design: Design, config: ModelConfig, extensions: Extensions) 
     values, scales = {**base.values, **values}, {**base.scales, **scales}
     for raw, level in ((names.BETA_RAW, design.entity_level), (names.GAMMA_RAW, design.window_level)):
         if level is not None:
-            values[raw], scales[raw] = np.zeros(level.contrasts.shape[1]), np.asarray(0.1)
+            values[raw] = np.zeros(level.contrasts.shape[1])
+            scales[raw] = np.asarray(min(0.1, extensions.coefficient_prior_sd))
     if design.drift is not None:
         values |= {names.DRIFT_SCALE: np.asarray(_DRIFT_SCALE), names.DRIFT_RAW: np.zeros(len(design.drift.labels) - 1)}
         spread = np.sqrt(1.0 - design.centring) * _DRIFT_SCALE**design.centring  # share the data leave uncertain
