@@ -43,7 +43,8 @@ def examples() -> bool:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             try:
-                exec(compile(block, name, "exec"), {"modelwright": modelwright, "counts": counts})
+                known = {"modelwright": modelwright, "counts": counts, "train": counts, "held_out": counts}
+                exec(compile(block, name, "exec"), known)
                 outcome = "runs"
             except Exception as error:  # whatever an example raises is what is to be shown
                 outcome, fine = f"raises {type(error).__name__}: {error}", False

@@ -103,6 +103,8 @@ def _checked(model: "Model", name: str) -> tuple[AbstractParamSpec, NegativeBino
         raise _refusal(name, "behind gates a cell is not known by its total", "a likelihood without gate")
     if not isinstance(spec, BetaSpec) or spec.dims != (CELLS,):
         raise _refusal(name, "no capture probability of cells", f'BetaSpec("{name}", ("{CELLS}",), (1.0, 1.0))')
+    if model.groups:
+        raise _refusal(name, "the model has a latent vector for every cell, too", "a model without latent vectors")
     user = next((part.name for part in model.parts if name in part.depends_on), None)
     if user is not None:
         raise _refusal(name, f"{user} is computed from it", "nothing that depends on it but the counts")

@@ -43,7 +43,8 @@ def made_ready(
     observed, note = observed_for(model, guide, data, batch_size=batch_size)
     first = values_from_moments(model, observed)
     if not isinstance(guide, Guide) or {spec.name for spec in guide.specs} <= set(guide.starts):
-        return Ready(guide, observed, first, (note,))
+        unused = () if init == "mode" else (f"{init} was not used: the guide says itself where it begins",)
+        return Ready(guide, observed, first, (note, *unused))
     starts, found, narrowest = starts_from_data(model, guide, observed, first, kwargs, init)
     begun, given = guide.starting_at({**starts, **guide.starts}), sorted(guide.starts)
     if given:

@@ -79,7 +79,7 @@ def data_information(density: "Unconstrained", z: np.ndarray, *, seed: int = 0) 
 
     Returns:
         None where the model observes all of its data in one number, where there are more than `LARGEST_ROWS` of them,
-        or where there are fewer than unknowns and the model cannot draw more.
+        or fewer than `ROWS_PER_UNKNOWN` for each unknown and the model cannot draw more.
 
     Source: T. Cui, J. Martin, Y. Marzouk, A. Solonen, A. Spantini (2014), https://arxiv.org/abs/1403.4680 (directions
     that data inform, told apart by J'J against the prior); T. Rothenberg (1971), https://doi.org/10.2307/1913267 (a

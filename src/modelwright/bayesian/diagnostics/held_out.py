@@ -23,7 +23,7 @@ from numpyro.infer.util import compute_log_probs
 
 from modelwright.bayesian.diagnostics.units import by_unit, chosen_unit
 from modelwright.bayesian.inference.autoguides import settled_guide
-from modelwright.bayesian.inference.data_models import AbstractDataModel, observing_one_by_one
+from modelwright.bayesian.inference.data_models import AbstractDataModel, observing_row_by_row
 from modelwright.bayesian.inference.guide_draws import in_blocks
 from modelwright.bayesian.inference.model_sites import Sites, find_sites
 from modelwright.bayesian.inference.tracing import TRACING, Call
@@ -82,6 +82,7 @@ def held_out_bound(
     seed_number: int = 0,
     guide_seed: int = 0,
     double: bool = True,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> HeldOutBound:
     """Bounds of new units under a fitted guide.
 
@@ -95,6 +96,7 @@ def held_out_bound(
         guide_seed: Seed with which an autoguide was set up.
         double: Whether to compute in double precision, as fits do that were made so. Single precision, four times as
             fast, is enough for the densities of single units, unlike those of whole tables.
+        kwargs: Keyword arguments of model and guide that go with the new data; those of the fit when left out.
 
     Raises:
         ConfigurationError: the guide keeps numbers for every unit it was fitted to.
@@ -105,16 +107,17 @@ def held_out_bound(
         raise ConfigurationError(
             "not usable", field="particles", expected="a whole number of at least 1", got=particles
         )
-    model = observing_one_by_one(fitted.model)
+    model = observing_row_by_row(fitted.model)
     before, values = fitted.call, dict(values)
     with jax.enable_x64(double):
         sites = find_sites(model, before)
         (unit,) = chosen_unit(sites, None, field=FIELD)
         known = settled_guide(guide, before, guide_seed)
-        single, first = _calls(fitted, guide, data, unit, rows=1)
+        _refuse_kwargs_of_units(before, kwargs, sites, unit)
+        single, first = _calls(fitted, guide, data, unit, kwargs, rows=1)
         probe = next(first)
         _refuse_numbers_of_units(model, settled_guide(single, probe, guide_seed), probe, values, unit)
-        fresh, parts = _calls(fitted, guide, data, unit)
+        fresh, parts = _calls(fitted, guide, data, unit, kwargs)
         keys = jax.random.split(jax.random.key(named_seed(seed_number, "held out")), particles)
         found = []
         for call in parts:
@@ -128,10 +131,17 @@ def held_out_bound(
 
 
 def _calls(
-    fitted: "Subject", guide: Callable[..., Any], data: Any, unit: str, *, rows: int | None = None
+    fitted: "Subject",
+    guide: Callable[..., Any],
+    data: Any,
+    unit: str,
+    given: Mapping[str, Any] | None,
+    *,
+    rows: int | None = None,
 ) -> tuple[Callable[..., Any], Iterator[Call]]:
     """The guide for new data, and calls with parts of these; of `rows` units each where that is said."""
     args, kwargs = fitted.call.arguments(fitted.call.arrays)
+    kwargs = kwargs if given is None else dict(given)
     constant = fitted.call.is_constant
     if isinstance(fitted.model, AbstractDataModel):
         fresh, parts = fitted.model.unseen(data, guide, args[0], rows=rows)
@@ -144,6 +154,26 @@ def _calls(
         lambda leaf: leaf[:rows] if np.ndim(leaf) and len(leaf) == n else leaf, whole.arguments(whole.arrays)
     )
     return guide, iter([Call.of(*taken, constant=constant)])
+
+
+def _refuse_kwargs_of_units(before: Call, given: Mapping[str, Any] | None, sites: Sites, unit: str) -> None:
+    """Refuse to judge new data beside keyword arguments that belong to the units that were fitted to."""
+    if given is not None:
+        return
+    n = sites.plates[unit]
+    _, kwargs = before.arguments(before.arrays)
+    own = [
+        name
+        for name, value in kwargs.items()
+        if any(np.ndim(leaf) and len(leaf) == n for leaf in jax.tree.leaves(value))
+    ]
+    if own:
+        raise ConfigurationError(
+            f"{', '.join(own)} of the fit has a value for each of the {n} {unit} that were fitted to",
+            field="kwargs",
+            expected=f"{', '.join(own)} of the new data",
+            todo=f"pass kwargs={{{own[0]!r}: ...}}, all keyword arguments together",
+        )
 
 
 def _refuse_numbers_of_units(

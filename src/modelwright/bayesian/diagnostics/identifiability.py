@@ -128,7 +128,7 @@ def direction_findings(directions: Sequence[Direction], ridges: Sequence[Directi
         directions: Of the posterior's curvature, the flattest first.
         ridges: Of the likelihood, the widest first.
     """
-    if not directions:
+    if not directions and not ridges:
         return ()
     held = [each for each in directions if each.prior_share > 0.5]
     flat = max(ridges or held or directions, key=lambda each: each.spread)
@@ -159,6 +159,8 @@ def direction_findings(directions: Sequence[Direction], ridges: Sequence[Directi
     if not curved:
         sentence = (
             "the density does not fall off along the flattest directions, so the fit's spread has no measure there"
+            if directions
+            else "no direction of small curvature was found, so the fit's spread was not compared with any"
         )
         advice = "Compare with NUTS on a part of the data."
         return first, Finding(

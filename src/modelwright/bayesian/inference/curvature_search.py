@@ -53,7 +53,8 @@ def curvature_at(density: Unconstrained, z: np.ndarray) -> Curvature:
         alone = lambda v: products(v) - sign * (v @ along)[:, None] * along  # noqa: E731
         coupled = Coupled(_arrowhead(alone, density.size, global_places, row_places), along, sign)
         error = _error(coupled.times, products, density.size)
-        if error < ARROW_ERROR:
+        # what is added may hold up a direction in which the arrowhead alone falls, whose floor would then be wrong
+        if error < ARROW_ERROR and not (sign > 0 and coupled.arrow.floored):
             return coupled
     raise NoCurvatureError(
         "the rows depend on each other, not only through the global unknowns",

@@ -37,6 +37,7 @@ from modelwright.bayesian.inference.svi_steps import (
 )
 from modelwright.bayesian.inference.tracing import TRACING, Call
 from modelwright.bayesian.inference.variational_fit import VariationalFit
+from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import check_seed
 
@@ -123,6 +124,14 @@ def svi(
     near: Mapping[str, Any] = {}
     suggested: float | None = None
     began = time.perf_counter()
+    if init != "mode" and not isinstance(model, AbstractDataModel):
+        raise ConfigurationError(
+            "only models of the builders find a guide's place to begin",
+            field="init",
+            expected="mode",
+            got=init,
+            todo="give the guide's parameters a start of their own",
+        )
     if isinstance(model, AbstractDataModel):
         with jax.enable_x64(settings.is_double(batch_size)):
             ready = model.made_ready(data, guide, batch_size=batch_size, kwargs=extra, init=init)

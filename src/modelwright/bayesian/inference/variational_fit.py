@@ -122,7 +122,9 @@ class VariationalFit(AbstractFit):
                 self.fitted, self.sample(draws, sites=self.fitted.sites().latent), unit=unit, model=model
             )
 
-    def held_out_bound(self, data: Any, *, particles: int = 100, seed: int = 0) -> "HeldOutBound":
+    def held_out_bound(
+        self, data: Any, *, particles: int = 100, seed: int = 0, kwargs: Mapping[str, Any] | None = None
+    ) -> "HeldOutBound":
         """Bounds on the log predictive density of data that were not fitted to, such as other cells, one by one.
 
         Unknowns of single cells are read off the new cells by the guide's network, those of all cells are drawn from
@@ -133,10 +135,11 @@ class VariationalFit(AbstractFit):
                 arguments.
             particles: Draws of the guide that each bound rests on.
             seed: Seed of the draws.
+            kwargs: Keyword arguments that go with the new data; those of the fit when left out.
 
         Raises:
             ConfigurationError: the guide keeps numbers for every cell that it was fitted to, so that new cells have
-                no posterior.
+                no posterior; or keyword arguments of the fit belong to the old data, and none are given.
             DataError: the model observes all data in one number, or the new data are not of the kind of the old.
         """
         from modelwright.bayesian.diagnostics.held_out import held_out_bound
@@ -150,6 +153,7 @@ class VariationalFit(AbstractFit):
             seed_number=seed,
             guide_seed=self.settings["seed"],
             double=self.is_double,
+            kwargs=kwargs,
         )
 
     def save(self, folder: Path | str) -> Path:

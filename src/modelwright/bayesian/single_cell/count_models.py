@@ -118,6 +118,13 @@ def count_model(
             got=kind if components == 1 else f"{kind} with {components} components",
             todo="leave cells out",
         )
+    if cells == "integrated" and cells_guide is not None:
+        raise ConfigurationError(
+            "no guide has a part in what is integrated out",
+            field="cells_guide",
+            expected='cells="sampled", or no cells_guide',
+            got=type(cells_guide).__name__,
+        )
     if components == 1:
         out = "p_capture" if wanted and can else None
         return builder.with_likelihood(likelihood, entries=entries, integrate_out=out).build()
