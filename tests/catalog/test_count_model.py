@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from modelwright.catalog.model_registry import ModelRegistry
+from modelwright.cli import main
 from modelwright.core.errors import ConfigurationError, DataError, NotFoundError
 from modelwright.data.counts import simulate_counts
 
 
-def test_it_trains_answers_and_scores(tmp_path: Path) -> None:
+def test_it_trains_answers_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts = simulate_counts("nbdm", n_cells=120, n_genes=8, p=0.6, seed=3).counts
     table = pd.DataFrame(counts.matrix.toarray(), index=counts.cells, columns=counts.genes)
     table.to_csv(tmp_path / "cells.csv")
@@ -32,6 +33,26 @@ def test_it_trains_answers_and_scores(tmp_path: Path) -> None:
     scored = model.score({"data": str(tmp_path / "new.csv")}).frame
     assert scored["cell"][0] == counts.cells[7]
     assert np.isfinite(scored["score"]).all()
+    with pytest.raises(ConfigurationError, match="min_cells: not used to score: every cell of the data is"):
+        model.score({"data": str(tmp_path / "new.csv"), "min_cells": 3})
+
+    two = ",".join(genes["gene"][:2])
+    assert main(["--project", str(tmp_path), "predict", "count_model", "--gene", two]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in (*genes["gene"][:2], "mu_mean", "probability"))
+
+
+def test_new_cells_are_all_scored_however_few_were_trained_on(tmp_path: Path) -> None:
+    counts = simulate_counts("nbdm", n_cells=60, n_genes=4, p=0.6, seed=3).counts
+    table = pd.DataFrame(counts.matrix.toarray(), index=counts.cells, columns=counts.genes)
+    table.to_csv(tmp_path / "cells.csv")
+    model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
+    options = {"data": str(tmp_path / "cells.csv"), "min_genes": 4, "min_cells": 10}
+    model.train(model.load_data(**options), data_options=options, inference="laplace")
+    few = table.iloc[:3].copy()
+    few.iloc[0, 1:] = 0
+    few.to_csv(tmp_path / "new.csv")
+    assert len(model.score({"data": str(tmp_path / "new.csv")}).frame) == 3
 
 
 def test_normalised_counts_are_refused_before_a_run_is_opened(tmp_path: Path) -> None:

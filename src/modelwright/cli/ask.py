@@ -63,11 +63,11 @@ def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
         scored = model.score(given(metadata.data_params, values), run=run_ref, include_silent=silent)
         if out is not None:
             write_frame(scored.frame, Path(out))
-            say(f"{len(scored.frame):,} scored windows written to {out}")
+            say(f"{len(scored.frame):,} scored rows written to {out}")
         if as_json:
             show_json({"scores": scored.frame.head(top).to_dict("records"), "notes": list(scored.notes)})
             return
-        show_table(frame_table("Most surprising windows", scored.frame, scored.columns, limit=top))
+        show_table(frame_table("Most surprising", scored.frame, scored.columns, limit=top))
         for note in scored.notes:
             say(note)
 
@@ -79,7 +79,7 @@ def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
             *options,
             click.Option(["--silent"], is_flag=True, help="Score known entities that do not occur, with count zero."),
             click.Option(["--top"], type=click.IntRange(1), default=20, help="Rows to show [default: 20]."),
-            click.Option(["--out"], help="Write every scored window to this file (.csv or .parquet)."),
+            click.Option(["--out"], help="Write every scored row to this file (.csv or .parquet)."),
             click.Option(_RUN_OPTION, help="Run to ask [default: the newest complete one]."),
             click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
         ],

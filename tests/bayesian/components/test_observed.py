@@ -1,6 +1,7 @@
 """Observed counts: statistics of cells, genes and the whole, batches, and the constants that networks rely on."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -105,3 +106,15 @@ def test_refusals_say_what_is_missing() -> None:
         observe(TABLE, statistics=[TOTAL_COUNT, TOTAL_COUNT])
     with pytest.raises(DataError, match="not a table"):
         observe(TABLE[0])
+
+
+@pytest.mark.parametrize("batch", [["a", None, "b"], [1.0, np.nan, 2.0], np.array(["a", np.nan, "b"], dtype=object)])
+def test_a_cell_without_a_batch_is_refused(batch: Any) -> None:
+    with pytest.raises(DataError, match="batch: a cell has no batch; expected a number or a text for every cell, got"):
+        observe(np.ones((3, 2)), batch=batch)
+
+
+def test_whole_numbers_name_the_same_batches_however_they_are_stored() -> None:
+    known = observe(np.ones((3, 2)), batch=[1.0, 2.0, 1.0])
+    assert known.batch_names == ("1", "2")
+    assert observe(np.ones((2, 2)), batch=[2, 1], like=known).batch.tolist() == [1, 0]

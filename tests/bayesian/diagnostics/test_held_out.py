@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pandas as pd
 import pytest
+from numpyro.infer.autoguide import AutoNormal
 from scipy.special import gammaln, logsumexp
 from scipy.stats import norm, poisson
 
@@ -26,6 +28,7 @@ from modelwright.bayesian.components import (
 from modelwright.bayesian.components.guide_sites import Start
 from modelwright.bayesian.inference import svi
 from modelwright.bayesian.inference.svi_settings import SviSettings
+from modelwright.bayesian.single_cell.count_models import count_model, default_guide
 from modelwright.core.errors import ConfigurationError, DataError
 
 N_GENES = 5
@@ -176,3 +179,36 @@ def test_parts_of_new_cells_are_together_what_the_whole_is() -> None:
     )
     with pytest.raises(DataError, match="'c' was not among the batches before"):
         next(unseen_cells(model, guide, observe(NEW, batch=["c"] * 20), old))
+
+
+def test_cells_that_are_integrated_out_have_bounds_too() -> None:
+    model = count_model("nbvcp")
+    fit = svi(model, default_guide(model), TABLE, steps=30)
+    found = fit.held_out_bound(NEW[:3], particles=5)
+    assert found.elbo.shape == (3,)
+    assert np.isfinite(found.elbo).all()
+    assert (found.weighted >= found.elbo).all()
+
+
+def test_keyword_arguments_of_the_old_data_are_not_taken_for_those_of_the_new() -> None:
+    def line(y: Any, x: Any = None) -> None:
+        slope = numpyro.sample("slope", dist.Normal(0.0, 10.0))
+        with numpyro.plate("rows", len(y)):
+            numpyro.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+
+    x = np.arange(20.0) / 10.0
+    fit = svi(line, AutoNormal(line), 2.0 * x, steps=400, kwargs={"x": x}, settings=FEW)
+    with pytest.raises(ConfigurationError, match="kwargs: x of the fit has a value for each of the 20 rows"):
+        fit.held_out_bound(2.0 * x[::-1])
+    found = fit.held_out_bound(-2.0 * x, kwargs={"x": -x})
+    assert found.weighted_mean == pytest.approx(norm.logpdf(0.0), abs=0.1)  # what the slope's uncertainty leaves
+
+
+def test_genes_are_found_by_their_names() -> None:
+    genes = list("abcde")
+    model, guide = autoencoder()
+    fit = svi(model, guide, pd.DataFrame(KNOWN, columns=genes), steps=50, batch_size=25, settings=FEW)
+    new = pd.DataFrame(NEW, columns=genes)
+    assert fit.held_out_bound(new[genes[::-1]]).mean == pytest.approx(fit.held_out_bound(new).mean, rel=1e-12)
+    with pytest.raises(DataError, match="genes: 1 of the 5 genes that the model was fitted to are missing"):
+        fit.held_out_bound(new.rename(columns={"c": "other"}))

@@ -12,7 +12,8 @@ import pytest
 
 from modelwright.bayesian.diagnostics import ridges as module
 from modelwright.bayesian.diagnostics.data_information import data_information
-from modelwright.bayesian.diagnostics.identifiability import identify
+from modelwright.bayesian.diagnostics.flat_directions import Direction
+from modelwright.bayesian.diagnostics.identifiability import direction_findings, identify
 from modelwright.bayesian.diagnostics.ridges import likelihood_ridges
 from modelwright.bayesian.inference.map_laplace import laplace
 from modelwright.bayesian.inference.tracing import Call
@@ -200,3 +201,10 @@ def test_models_without_capture_have_no_ridge(kind: str) -> None:
     with jax.enable_x64(True):
         data = model.data_for(counts)
     assert ridges_at(model.entry_by_entry(), (data,)) == ()
+
+
+def test_a_ridge_is_said_even_where_no_flat_direction_was_found() -> None:
+    ridge = Direction({"a": 0.6, "b": 0.4}, {"a": 1, "b": -1}, 5.0, 1.0, 1.0)
+    flat, narrow = direction_findings((), (ridge,))
+    assert (flat.grade, narrow.grade) == ("warning", "unknown")
+    assert "a and b move together (a up as b down)" in flat.sentence

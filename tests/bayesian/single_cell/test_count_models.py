@@ -9,6 +9,7 @@ import pytest
 from numpyro.infer.util import log_density
 from scipy import stats
 
+from modelwright.bayesian.components import MeanFieldGuide
 from modelwright.bayesian.single_cell.count_models import PRIOR_OF_LEVEL, count_model, default_guide
 from modelwright.bayesian.single_cell.settings import CountModelSettings
 from modelwright.bayesian.single_cell.training import train_count_model
@@ -152,3 +153,8 @@ def test_a_training_with_cells_integrated_out_recovers_genes_and_cells() -> None
     assert 0.84 <= inside <= 0.96  # 300 cells: three and a half standard errors
     assert np.corrcoef(cells["p_capture_mean"], nu)[0, 1] > 0.95
     assert outcome.metrics["inference"] == "laplace"
+
+
+def test_a_guide_of_cells_that_are_integrated_out_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cells_guide: no guide has a part in what is integrated out"):
+        count_model("nbvcp", cells="integrated", cells_guide=MeanFieldGuide())

@@ -73,7 +73,11 @@ def axis_lengths(
             "the length of this axis is not known",
             field=missing[0],
             expected=f"counts, or dims with {', '.join(missing)}",
-            todo=f"pass dims={{{missing[0]!r}: ...}}",
+            todo=(
+                "give counts with batches: observe(counts, batch=...)"
+                if missing[0] == BATCHES
+                else f"pass dims={{{missing[0]!r}: ...}}"
+            ),
         )
     return found
 

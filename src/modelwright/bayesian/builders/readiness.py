@@ -12,7 +12,7 @@ from modelwright.bayesian.builders.guide import Guide
 from modelwright.bayesian.builders.model import Model
 from modelwright.bayesian.builders.starts import starts_from_data, values_from_moments
 from modelwright.bayesian.components.compressed_counts import check_counts, compress_matrix
-from modelwright.bayesian.components.observed import ObservedCounts, observe
+from modelwright.bayesian.components.observed import ObservedCounts, gene_names, observe
 from modelwright.bayesian.components.sufficient_statistics import SufficientStatistic
 from modelwright.bayesian.inference.data_models import Init, Ready
 from modelwright.core.errors import ConfigurationError
@@ -82,7 +82,8 @@ def observed_for(model: Model, guide: Any, data: Any, *, batch_size: int | None 
         check_counts(matrix)
     compressed = None if form is None else compress_matrix(matrix)
     dense = form is None or int(np.prod(matrix.shape)) <= LARGEST_DENSE
-    return observe(matrix, statistics=statistics, compressed=compressed, dense=dense), note
+    observed = observe(matrix, statistics=statistics, compressed=compressed, dense=dense)
+    return replace(observed, genes=gene_names(data)), note
 
 
 def _completed(

@@ -15,8 +15,9 @@ from modelwright.bayesian.builders.guide import Guide
 from modelwright.bayesian.builders.model import Model
 from modelwright.bayesian.builders.readiness import statistics_needed
 from modelwright.bayesian.components.compressed_counts import check_counts
-from modelwright.bayesian.components.observed import ObservedCounts, observe
+from modelwright.bayesian.components.observed import ObservedCounts, gene_names, observe
 from modelwright.core.errors import DataError
+from modelwright.core.names import suggestion
 
 ENTRIES_AT_ONCE = 4_000_000
 """Entries of a part: 32 MB in double precision, of which a likelihood holds several at a time."""
@@ -49,6 +50,9 @@ def unseen_cells(
     else:
         matrix = getattr(data, "matrix", data)
         matrix = matrix.tocsr() if sp.issparse(matrix) else np.asarray(matrix)
+    names = gene_names(data)
+    if names and like.genes and names != like.genes and matrix.ndim == 2:
+        matrix = matrix[:, _places(names, like.genes)]
     if matrix.ndim != 2 or matrix.shape[1] != like.n_genes or not matrix.shape[0]:
         raise DataError(
             "not a table of the genes that the model was fitted to",
@@ -60,6 +64,20 @@ def unseen_cells(
     if model.likelihood.observes_counts:
         check_counts(matrix)
     return _parts(matrix, batch, like, statistics_needed(model, guide), rows)
+
+
+def _places(names: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
+    """Where the wanted genes are among the named ones."""
+    place = {name: k for k, name in enumerate(names)}
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(wanted)} genes that the model was fitted to are missing",
+            field="genes",
+            expected=f"{missing[0]!r} among them",
+            todo=suggestion(missing[0], names),
+        )
+    return [place[name] for name in wanted]
 
 
 def _parts(

@@ -49,7 +49,7 @@ class StatisticOnAxis:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("dense", "batch", "statistics", "compressed"),
-    meta_fields=("n_cells", "n_genes", "n_batches", "batch_names"),
+    meta_fields=("n_cells", "n_genes", "n_batches", "batch_names", "genes"),
 )
 @dataclass(frozen=True, eq=False)
 class ObservedCounts:
@@ -64,6 +64,7 @@ class ObservedCounts:
         n_genes: Genes.
         n_batches: Batches; 0 without.
         batch_names: What the batches were called, in the order of their numbers.
+        genes: Names of the genes, where they came with the counts.
     """
 
     dense: Any = None
@@ -74,6 +75,7 @@ class ObservedCounts:
     n_genes: int = 0
     n_batches: int = 0
     batch_names: tuple[str, ...] = ()
+    genes: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> dict[str, int]:
@@ -186,7 +188,22 @@ def observe(
         n_genes=matrix.shape[1],
         n_batches=len(batch_names),
         batch_names=batch_names,
+        genes=gene_names(counts),
     )
+
+
+def gene_names(counts: Any) -> tuple[str, ...]:
+    """Names of the genes of what has some (`CellCounts`, a table of pandas); none otherwise.
+
+    Example:
+        >>> import pandas as pd
+        >>> gene_names(pd.DataFrame({"CD3D": [0, 1], "LYZ": [4, 2]})), gene_names(np.ones((2, 2)))
+        (('CD3D', 'LYZ'), ())
+    """
+    names = getattr(counts, "genes", None)
+    if names is None and hasattr(counts, "iloc"):
+        names = getattr(counts, "columns", None)
+    return () if names is None else tuple(map(str, names))
 
 
 def _computed(statistic: SufficientStatistic, axis: Axis, matrix: Any, like: ObservedCounts | None) -> StatisticOnAxis:
@@ -230,8 +247,18 @@ def _numbered(batch: Any, n_cells: int, like: ObservedCounts | None) -> tuple[An
     given = np.asarray(batch)
     if given.shape != (n_cells,):
         raise DataError("not one batch per cell", field="batch", expected=f"shape ({n_cells},)", got=given.shape)
+    without = [k for k, label in enumerate(given.tolist()) if label is None or label != label]
+    if without:
+        raise DataError(
+            "a cell has no batch",
+            field="batch",
+            expected="a number or a text for every cell",
+            got=f"{given[without[0]]} at position {without[0]}",
+            todo="leave these cells out, or give them a batch of their own",
+        )
     found, codes = np.unique(given, return_inverse=True)
-    names = tuple(map(str, found))
+    whole = given.dtype.kind == "f" and bool((found == np.floor(found)).all())
+    names = tuple(str(int(label)) if whole else str(label) for label in found)
     if like is None:
         return codes.astype(np.int32), names
     unknown = [name for name in names if name not in like.batch_names]

@@ -18,6 +18,7 @@ from modelwright.bayesian.components.decoders import Decoder
 from modelwright.bayesian.components.grouped_amortized_guide import GroupedAmortizedGuide
 from modelwright.bayesian.components.sufficient_statistics import COUNTS, TOTAL_COUNT
 from modelwright.bayesian.single_cell.count_models import PRIOR_OF_LEVEL
+from modelwright.core.errors import ConfigurationError
 
 
 def count_autoencoder(
@@ -47,6 +48,10 @@ def count_autoencoder(
         ['r', 'total', 'share', 'mu']
     """
     latent = latent_spec or GaussianLatentSpec(latent_dim)
+    if not isinstance(hidden_dims, Sequence) or isinstance(hidden_dims, str):
+        raise ConfigurationError(
+            "not usable", field="hidden_dims", expected="widths such as (128, 64)", got=hidden_dims
+        )
     widths = tuple(hidden_dims)
     outputs: dict[str, str] = {"share": "simplex", **({"gate": "unit_interval"} if gated else {})}
     group = GroupedAmortizedGuide(

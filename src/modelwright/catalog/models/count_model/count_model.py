@@ -1,5 +1,6 @@
 """The catalog's count model: negative-binomial counts of cells x genes."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class CountModel(BaseBayesianModel):
         ]
         return {
             "predictions": predictions,
-            "credible_intervals": {"probability": 0.9, "kind": "equal-tailed", "columns": ["*_lower", "*_upper"]},
+            "credible_intervals": [{"probability": 0.9} for _ in predictions],
         }
 
     def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
@@ -73,8 +74,20 @@ class CountModel(BaseBayesianModel):
             raise ConfigurationError("needed to score and not given; add --data", field="data")
         inherited = _kept(run.manifest.data.get("options"))
         genes = [str(gene) for gene in run.table("genes")["gene"]]
+        of_training = ("n_genes", "min_genes", "min_cells")  # which cells and genes were trained on, not what to score
+        for name in of_training:
+            inherited.pop(name, None)
+            if name in options:
+                raise ConfigurationError(
+                    "not used to score: every cell of the data is, in the genes of the run",
+                    field=name,
+                    got=options[name],
+                    todo="leave it out",
+                )
+        if Path(options["data"]).suffix != Path(str(inherited.get("data", options["data"]))).suffix:
+            # names of columns and layers belong to the kind of file that was trained on
+            inherited = {name: value for name, value in inherited.items() if name in ("on_empty",)}
         asked = {**inherited, **options, "on_empty": "keep"}
-        asked.pop("n_genes", None)
         counts = load_counts(asked.pop("data"), **asked, genes=genes)
         posterior = run.trace(["posterior"]).posterior
         model = model_of(settings)
