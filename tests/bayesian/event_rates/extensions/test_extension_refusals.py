@@ -101,7 +101,7 @@ COMBINATIONS = [
         {},
         {},
         "covariates: no column is named; expected columns of the data, or of the calendar: day_of_week, hour_of_day, "
-        "weekend, month; name at least one, such as covariates=day_of_week",
+        "weekend, month; name at least one: --covariates COLUMN or --calendar day_of_week",
     ),
     (
         {"chosen": "drift", "covariates": "tier"},

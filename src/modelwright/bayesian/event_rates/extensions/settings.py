@@ -156,7 +156,7 @@ def _refuse_settings(extensions: Extensions, config: ModelConfig) -> None:
             "no column is named",
             field="covariates",
             expected=f"columns of the data, or of the calendar: {', '.join(CALENDAR_NAMES)}",
-            todo="name at least one, such as covariates=day_of_week",
+            todo="name at least one: --covariates COLUMN or --calendar day_of_week",
         )
     for field, extension in (("covariates", names.COVARIATES), ("drift", names.DRIFT)):
         if field in extensions.model_fields_set and getattr(extensions, field) and not extensions.has(extension):

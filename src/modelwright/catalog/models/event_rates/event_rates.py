@@ -104,7 +104,7 @@ class EventRates(BaseBayesianModel):
                 field="run",
                 expected="a run of the base model",
                 got=f"{run.run_id} with {trained['extension']}",
-                todo="train on everything",
+                todo="train on everything, or name a run of the base model with --run (see modelwright runs list)",
             )
         new = load_new_windows(given, trained_options(run), _windows_seen(run), progress=progress)
         return NewData(new.counts, new.options, new.notes)
