@@ -151,7 +151,9 @@ def test_a_training_with_cells_integrated_out_recovers_genes_and_cells() -> None
     low, high = np.quantile(odds, [0.05, 0.95], axis=0)
     inside = np.mean((low < 4.0 * nu) & (4.0 * nu < high))
     assert 0.84 <= inside <= 0.96  # 300 cells: three and a half standard errors
-    assert np.corrcoef(cells["p_capture_mean"], nu)[0, 1] > 0.95
+    # a cell is known by its total alone, of which the mean is a rising function: in ranks it says as much of nu
+    ranks = [stats.spearmanr(values, nu)[0] for values in (cells["p_capture_mean"], simulated.counts.cell_totals)]
+    assert ranks[0] == pytest.approx(ranks[1], abs=0.01)  # means of finitely many draws
     assert outcome.metrics["inference"] == "laplace"
 
 

@@ -6,17 +6,18 @@ forecasts and new windows, together with the draws of the hyperparameters that t
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from modelwright.bayesian.diagnostics.convergence import INTERVAL_PROBABILITY
-from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
-from modelwright.bayesian.event_rates.extensions.collapsed_rates import rates_in_parts
 from modelwright.bayesian.event_rates.names import ENTITY, THETA
 from modelwright.bayesian.inference.predictive import ELEMENT_BUDGET, thinning_step
 from modelwright.core.progress import ProgressCallback, ignore_progress
+
+if TYPE_CHECKING:
+    from modelwright.bayesian.event_rates.extensions.collapsed_density import CollapsedExtended
 
 SUMMARISED = 200_000_000
 """Rates that are drawn at most for summaries, draws times entities; a hundred draws of each at least.
@@ -55,7 +56,7 @@ class RateSummaries:
 
 
 def summarise_rates_extended(
-    densities: Mapping[int, CollapsedExtended],
+    densities: Mapping[int, "CollapsedExtended"],
     points: np.ndarray,
     nearest: np.ndarray,
     generator: np.random.Generator,
@@ -106,13 +107,15 @@ def even_step(chains: int, draws: int, n_entities: int, *, budget: int, fewest: 
 
 
 def _rates(
-    densities: Mapping[int, CollapsedExtended],
+    densities: Mapping[int, "CollapsedExtended"],
     points: np.ndarray,
     nearest: np.ndarray,
     generator: np.random.Generator,
     progress: ProgressCallback,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Entities with their rates, some after others, or all at once where the draws belong to several modes."""
+    from modelwright.bayesian.event_rates.extensions.collapsed_rates import rates_in_parts  # JAX, which takes its time
+
     if len(densities) == 1:
         yield from rates_in_parts(next(iter(densities.values())), points, generator, progress=progress)
         return
