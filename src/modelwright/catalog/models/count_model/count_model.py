@@ -85,8 +85,7 @@ class CountModel(BaseBayesianModel):
                     todo="leave it out",
                 )
         if Path(options["data"]).suffix != Path(str(inherited.get("data", options["data"]))).suffix:
-            # names of columns and layers belong to the kind of file that was trained on
-            inherited = {name: value for name, value in inherited.items() if name in ("on_empty",)}
+            inherited = {}  # names of columns and layers belong to the kind of file that was trained on
         asked = {**inherited, **options, "on_empty": "keep"}
         counts = load_counts(asked.pop("data"), **asked, genes=genes)
         posterior = run.trace(["posterior"]).posterior
