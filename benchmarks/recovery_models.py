@@ -206,8 +206,8 @@ def draw(case: Case, n_cells: int, n_genes: int, repeats: int, seed: int) -> Dra
     if case.model.compressed_form in ("rank one", "pairs"):
         rows = batch if case.model.tells_batches_apart else None
         packed = [compress_matrix(table, rows, n_batches=case.batches or None) for table in tables]
-        longest = max(each.n_pairs for each in packed)
-        packed = [padded(each, longest) for each in packed]
+        n_pairs, n_totals = (max(map(size, packed)) for size in (lambda each: each.n_pairs, distinct_totals))
+        packed = [padded(each, n_pairs, n_totals) for each in packed]
     # totals are what amortizers look at
     data = [
         observe(table, batch=batch, compressed=each, statistics=[TOTAL_COUNT] if case.of_cells else [])
@@ -216,18 +216,25 @@ def draw(case: Case, n_cells: int, n_genes: int, repeats: int, seed: int) -> Dra
     return Drawn(data, [{name: values[k] for name, values in found.items()} for k in range(repeats)])
 
 
-def padded(table: CompressedMatrix, n_pairs: int) -> CompressedMatrix:
-    """The same table with pairs that occur zero times at its end, so that data sets share one compiled program.
+def distinct_totals(table: CompressedMatrix) -> int:
+    """How many different totals the cells have."""
+    return len(table.distinct_total)
+
+
+def padded(table: CompressedMatrix, n_pairs: int, n_totals: int) -> CompressedMatrix:
+    """The same table with pairs and totals that occur zero times at its end: data sets share one compiled program.
 
     Single entries are put aside: the forms "rank one" and "pairs" do not look at them.
     """
-    more = n_pairs - table.n_pairs
+    more, totals = n_pairs - table.n_pairs, n_totals - distinct_totals(table)
     nothing = np.zeros(0, np.int32)
     return replace(
         table,
         pair_group=np.append(table.pair_group, np.full(more, table.n_groups - 1, np.int32)),
         pair_count=np.append(table.pair_count, np.ones(more, np.int32)),
         pair_multiplicity=np.append(table.pair_multiplicity, np.zeros(more, np.int32)),
+        distinct_total=np.append(table.distinct_total, np.full(totals, table.distinct_total[-1])),
+        total_multiplicity=np.append(table.total_multiplicity, np.zeros(totals, np.int32)),
         entry_cell=nothing,
         entry_gene=nothing,
         entry_count=nothing,
