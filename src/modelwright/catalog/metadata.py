@@ -13,11 +13,11 @@ from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from modelwright.catalog.descriptions import AbstractDescription
 from modelwright.catalog.parameters import InferenceParameter
-from modelwright.catalog.values import Refusal, plain, to_float, to_integer, to_text
+from modelwright.core.descriptions import AbstractDescription
 from modelwright.core.documents import parse_yaml, read_text
 from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
+from modelwright.core.values import Refusal, plain, to_float, to_integer, to_text
 
 CONFIG_FILE = "config.yaml"
 

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from modelwright.catalog.descriptions import AbstractDescription
-from modelwright.catalog.values import Refusal, plain, shown_key, to_boolean, to_float, to_integer, to_text
+from modelwright.core.descriptions import AbstractDescription
 from modelwright.core.errors import ConfigurationError, shortened
 from modelwright.core.names import nearest, suggestion
+from modelwright.core.values import Refusal, plain, shown_key, to_boolean, to_float, to_integer, to_text
 
 ParameterType: TypeAlias = Literal["integer", "float", "string", "select", "boolean"]
 ParameterValue: TypeAlias = bool | int | float | str | None

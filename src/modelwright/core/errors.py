@@ -84,6 +84,12 @@ class DataError(ModelwrightError, ValueError):
     exit_code = 3
 
 
+class CapabilityError(ModelwrightError, TypeError):
+    """A model is asked for something that it does not offer (exit code 2)."""
+
+    exit_code = 2
+
+
 class UntrustedError(ModelwrightError):
     """The verdict is "problem" and the person asked to be strict (exit code 4)."""
 

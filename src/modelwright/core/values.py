@@ -67,7 +67,7 @@ def to_float(value: Any) -> float:
         (2.5, 3.0)
         >>> to_float("1e999")
         Traceback (most recent call last):
-        modelwright.catalog.values.Refusal: too large for a number; expected a finite number
+        modelwright.core.values.Refusal: too large for a number; expected a finite number
     """
     value = plain(value)
     if isinstance(value, str) and len(value) <= LONGEST_TEXT and _NUMERAL.fullmatch(value.strip()):
@@ -96,7 +96,7 @@ def to_integer(value: Any) -> int:
         (4348, 4348)
         >>> to_integer(4348.5)
         Traceback (most recent call last):
-        modelwright.catalog.values.Refusal: not a whole number; expected an integer
+        modelwright.core.values.Refusal: not a whole number; expected an integer
     """
     value = plain(value)
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):

@@ -11,9 +11,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from modelwright.catalog.values import Refusal, shown_key
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest, suggestion
+from modelwright.core.values import Refusal, shown_key
 
 
 class AbstractDescription(BaseModel):

@@ -1,0 +1,1 @@
+"""A builder for each family: a literal table of its models."""

@@ -1,0 +1,99 @@
+"""From a configuration to a model."""
+
+from typing import TYPE_CHECKING, Any, final
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import ConfigurationError
+from modelwright.core.seeds import check_seed
+from modelwright.factory.model_types import ModelTypeRegistry, model_types
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from modelwright.generative.protocol import AbstractGenerativeModel
+
+
+@final
+class ModelFactory:
+    """Creates models by the builders of a registry.
+
+    Args:
+        registry: The types it knows; those of the house and of registered plug-ins by default.
+    """
+
+    def __init__(self, registry: ModelTypeRegistry | None = None) -> None:
+        self.registry = model_types() if registry is None else registry
+
+    def create_model(
+        self, config: ModelConfiguration, *, rngs: Any, modality: str | None = None, **kwargs: Any
+    ) -> "AbstractGenerativeModel":
+        """The model of a configuration, its parameters made.
+
+        Args:
+            config: What to build.
+            rngs: `flax.nnx.Rngs`, a seed, or a JAX key.
+            modality: What the raw data are ("image", "text"); the model then takes and gives data as they are, and its
+                log probabilities are in their units.
+            **kwargs: Parts made in Python, for builders that take any.
+
+        Raises:
+            TypeError: the configuration is no `ModelConfiguration`.
+            ConfigurationError: no builder fits, a value is not accepted, or is given and not used.
+        """
+        if not isinstance(config, ModelConfiguration):
+            raise TypeError(
+                f"config: expected a ModelConfiguration, got {type(config).__name__}; "
+                "make one with ModelConfiguration.from_mapping(...)"
+            )
+        model = self.registry.builder_for(config.model_class).build(config, rngs=as_rngs(rngs), **kwargs)
+        return model if modality is None else _with_modality(model, modality, config)
+
+
+def create_model(
+    config: ModelConfiguration, *, rngs: Any, modality: str | None = None, **kwargs: Any
+) -> "AbstractGenerativeModel":
+    """The model of a configuration; see `ModelFactory.create_model`.
+
+    Example:
+        >>> config = ModelConfiguration(name="small", model_class="modelwright.generative.vae.VAE",
+        ...                             input_dim=(8, 8, 1), hidden_dims=[32], output_dim=2)
+        >>> model = create_model(config, rngs=0)
+        >>> model.latent_dim, type(model).__name__
+        (2, 'VAE')
+    """
+    return ModelFactory().create_model(config, rngs=rngs, modality=modality, **kwargs)
+
+
+def as_rngs(rngs: Any) -> "nnx.Rngs":
+    """Random number streams of Flax from streams, a seed or a key.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    if isinstance(rngs, nnx.Rngs):
+        return rngs
+    if isinstance(rngs, jax.Array) and (
+        jnp.issubdtype(rngs.dtype, jax.dtypes.prng_key) or (rngs.shape == (2,) and rngs.dtype == jnp.uint32)
+    ):
+        return nnx.Rngs(rngs)
+    try:
+        return nnx.Rngs(check_seed(rngs, field="rngs"))
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            "not a source of randomness", field="rngs", expected="nnx.Rngs, a seed or a JAX key", got=rngs
+        ) from error
+
+
+def _with_modality(
+    model: "AbstractGenerativeModel", modality: str, config: ModelConfiguration
+) -> "AbstractGenerativeModel":
+    from modelwright.modalities import adapted
+
+    try:
+        return adapted(model, modality, config)
+    except (LookupError, ValueError) as error:
+        raise ConfigurationError(f"Failed to apply modality {modality!r}: {error}", field=None) from error

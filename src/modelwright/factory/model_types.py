@@ -1,0 +1,135 @@
+"""Which builder builds a model: a type for every family, found by the dotted name of the model's class."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from modelwright.generative.protocol import AbstractGenerativeModel
+
+
+@runtime_checkable
+class ModelBuilder(Protocol):
+    """What turns a configuration of one family into a model; a plug-in brings its own."""
+
+    def build(self, config: ModelConfiguration, *, rngs: "nnx.Rngs", **kwargs: Any) -> "AbstractGenerativeModel":
+        """The model, its parameters made.
+
+        Args:
+            config: What to build.
+            rngs: Of the initial parameters.
+            **kwargs: What else the builder takes from Python, such as a backbone made by the user; `ModelFactory`
+                passes on what it is given.
+        """
+        ...
+
+
+@final
+class ModelTypeRegistry:
+    """Type -> builder, and how the type follows from the name of a class.
+
+    The parts of the module's name are looked at first: `a.flow.RealNVP` is a flow. Else the patterns are tried on the
+    name of the class, in the order in which they were added.
+
+    Example:
+        >>> registry = ModelTypeRegistry()
+        >>> class Echo:
+        ...     def build(self, config, *, rngs, **kwargs): ...
+        >>> registry.register("echo", Echo(), patterns=["Echo"])
+        >>> registry.type_of("my_package.models.EchoNet"), registry.type_of("my_package.echo.Net")
+        ('echo', 'echo')
+        >>> registry.builder_for("other.Thing")
+        Traceback (most recent call last):
+        modelwright.core.errors.ConfigurationError: No builder registered for type 'unknown'. Available types: echo
+    """
+
+    def __init__(self) -> None:
+        self._builders: dict[str, ModelBuilder] = {}
+        self._patterns: list[tuple[re.Pattern[str], str]] = []
+
+    def register(self, model_type: str, builder: ModelBuilder, *, patterns: "tuple[str, ...] | list[str]" = ()) -> None:
+        """Add a type.
+
+        Args:
+            model_type: A word in lower case ("flow"), also looked for among the parts of a dotted name.
+            builder: What builds it.
+            patterns: Regular expressions; a class whose name contains one is of this type.
+
+        Raises:
+            ConfigurationError: the type is there already, the name is no word, or the builder cannot build.
+        """
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", model_type):
+            raise ConfigurationError(
+                "not a type", field="model_type", expected="a word in lower case such as 'flow'", got=model_type
+            )
+        if model_type in self._builders:
+            raise ConfigurationError(
+                "a builder is registered for this type already", field=model_type, todo="choose another name"
+            )
+        if isinstance(builder, type) or not isinstance(builder, ModelBuilder):
+            raise ConfigurationError(
+                "not a builder",
+                field=model_type,
+                expected="an object with build(config, *, rngs, **kwargs)",
+                got=builder,
+            )
+        self._builders[model_type] = builder
+        self._patterns += [(re.compile(pattern), model_type) for pattern in patterns]
+
+    @property
+    def builders(self) -> Mapping[str, ModelBuilder]:
+        """Type -> builder."""
+        return MappingProxyType(self._builders)
+
+    def type_of(self, model_class: str) -> str:
+        """The type of a dotted name, "unknown" when nothing fits."""
+        *modules, class_name = model_class.split(".")
+        for part in reversed(modules):
+            if part in self._builders:
+                return part
+        for pattern, model_type in self._patterns:
+            if pattern.search(class_name):
+                return model_type
+        return "unknown"
+
+    def builder_for(self, model_class: str) -> ModelBuilder:
+        """The builder of a dotted name.
+
+        Raises:
+            ConfigurationError: it is empty, or nothing fits.
+        """
+        if not model_class:
+            raise ConfigurationError("model_class must be specified in configuration")
+        model_type = self.type_of(model_class)
+        if model_type not in self._builders:
+            known = ", ".join(sorted(self._builders))
+            raise ConfigurationError(f"No builder registered for type '{model_type}'. Available types: {known}")
+        return self._builders[model_type]
+
+
+def model_types() -> ModelTypeRegistry:
+    """The registry that `create_model` uses; a plug-in registers its builder here."""
+    return _USUAL
+
+
+def _usual() -> ModelTypeRegistry:
+    from modelwright.factory.builders.autoregressive import AutoregressiveBuilder
+    from modelwright.factory.builders.flow import FlowBuilder
+    from modelwright.factory.builders.vae import VAEBuilder
+
+    registry = ModelTypeRegistry()
+    registry.register("vae", VAEBuilder(), patterns=["VAE", "Autoencoder"])
+    registry.register("flow", FlowBuilder(), patterns=["Flow", "NVP", "Glow", r"^MAF$", r"^IAF$"])
+    registry.register(
+        "autoregressive", AutoregressiveBuilder(), patterns=["Transformer", "PixelCNN", "WaveNet", "MADE"]
+    )
+    return registry
+
+
+_USUAL = _usual()

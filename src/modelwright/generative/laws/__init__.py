@@ -1,0 +1,1 @@
+"""What a model must obey whatever its weights are: one check per law, each with its figure and tolerance."""

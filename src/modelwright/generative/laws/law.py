@@ -1,0 +1,108 @@
+"""A law: a mathematical fact that holds for every model of a family, and the check that a given model keeps it.
+
+A check measures one figure against one tolerance. The tolerances follow a ladder: 1e-10 for the same formula in double
+precision, 1e-6 (1e-4 in single precision) against automatic differentiation, 1e-3 against finite differences, four
+standard errors for Monte Carlo. Checks run in the precision of the model's parameters.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from modelwright.core.seeds import named_seed
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be held to the laws.
+
+    Args:
+        model: The model.
+        batch: Some examples of the kind it is made for (its own samples where there are no data).
+        seed: Of everything drawn while checking.
+    """
+
+    model: AbstractGenerativeModel
+    batch: Batch
+    seed: int = 0
+
+    def key(self, name: str) -> PRNGKeyArray:
+        """A key of its own for every purpose."""
+        return jax.random.key(named_seed(self.seed, name))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a check found.
+
+    Args:
+        figure: The deviation, or the number that is bounded.
+        tolerance: The most that the figure may be.
+        words: What was measured, with its unit.
+    """
+
+    figure: float
+    tolerance: float
+    words: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure is a number within the tolerance."""
+        return bool(np.isfinite(self.figure) and self.figure <= self.tolerance)
+
+
+@dataclass(frozen=True)
+class Law:
+    """One law.
+
+    Args:
+        name: A sentence that is true of every model that keeps it ("the log-determinant is that of the Jacobian").
+        applies: Whether it says something of a model.
+        measure: The check.
+    """
+
+    name: str
+    applies: Callable[[AbstractGenerativeModel], bool]
+    measure: Callable[[Subject], Measured]
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A law and what came of it for one model."""
+
+    law: str
+    measured: Measured
+
+    @property
+    def line(self) -> str:
+        """One line for a terminal: law, figure, tolerance, pass or fail."""
+        word = "pass" if self.measured.holds else "FAIL"
+        figures = f"{self.measured.figure:.3g} (at most {self.measured.tolerance:.3g})"
+        return f"{word}  {self.law}: {self.measured.words} {figures}"
+
+
+def certified(subject: Subject, laws: Sequence[Law]) -> tuple[Ruling, ...]:
+    """Every law that applies, in order, and what came of it."""
+    return tuple(Ruling(law.name, law.measure(subject)) for law in laws if law.applies(subject.model))
+
+
+def largest(difference: Array) -> float:
+    """The largest absolute number of an array; NaN when there is one."""
+    return float(jnp.max(jnp.abs(difference)))
+
+
+def loose(subject: Subject, double: float, single: float) -> float:
+    """A tolerance by the precision of the model's parameters."""
+    leaves = jax.tree.leaves(_parameters(subject))
+    return double if leaves and all(leaf.dtype == jnp.float64 for leaf in leaves) else single
+
+
+def _parameters(subject: Subject) -> object:
+    from flax import nnx
+
+    return nnx.state(subject.model, nnx.Param)

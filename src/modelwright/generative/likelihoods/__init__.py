@@ -1,0 +1,1 @@
+"""Likelihoods of observed numbers given the output of a network: normalised, constants included, in nats."""

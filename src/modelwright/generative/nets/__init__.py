@@ -1,0 +1,1 @@
+"""Networks that models are composed of; none knows what its output means."""

@@ -1,0 +1,164 @@
+"""What every generative model is: losses to train it by, and the questions it answers.
+
+    loss(batch, *, key, step) -> Loss               what is made small, and figures worth watching
+    sample(n, *, key, cond=None) -> array           examples in data space
+    log_prob(x, *, key=None, cond=None) -> LogProb  nats per example, and what kind of number that is
+    encode(x, *, key=None), decode(z, *, key=None)  where the model has a latent
+    objectives() -> tuple[Objective, ...]           which loss moves which parameters, how often
+
+Keys are given, never kept: the same key gives the same answer, and none is drawn behind the scenes. Parameters exist
+once the model is made. Shapes are static; images are height x width x channels. All methods can be traced, so that they
+run under `jax.jit`, `jax.vmap` and `jax.lax.scan`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from modelwright.core.errors import CapabilityError
+from modelwright.generative.log_prob import Kind, LogProb
+from modelwright.generative.parameters import Parameter
+
+__all__ = ["AbstractGenerativeModel", "Batch", "Loss", "Objective"]
+
+OFFERS = ("sample", "log_prob", "encode", "decode", "condition")
+"""What a model can be asked; "condition" says that the others take `cond`."""
+
+
+class Batch(NamedTuple):
+    """Examples to train on.
+
+    Args:
+        x: Shape (n, *example).
+        cond: What each is conditioned on (labels, or context vectors), shape (n, ...), or None.
+    """
+
+    x: Array
+    cond: Array | None = None
+
+
+class Loss(NamedTuple):
+    """What a step makes small.
+
+    Args:
+        value: A scalar.
+        metrics: Name -> scalar, worth watching; nothing is trained by them.
+    """
+
+    value: Float[Array, ""]
+    metrics: Mapping[str, Array]
+
+
+LossFunction: TypeAlias = Callable[[Any, Batch, PRNGKeyArray, Array], Loss]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One loss, the parameters that it moves, and how often.
+
+    A step of training walks through the objectives in order. Each has an optimiser of its own and moves its own
+    parameters only: a generator's loss leaves the critic as it is.
+
+    Args:
+        name: For metrics ("critic").
+        loss: (model, batch, key, step) -> `Loss`; may also change variables of the model that are no parameters, such
+            as running means, codebooks kept as moving averages, replay buffers.
+        moves: Which parameters, as a filter of `flax.nnx` (a path, a predicate); all by default.
+        repeats: Updates in each step of training, each on a fresh batch.
+        every: Steps of training between two turns.
+    """
+
+    name: str
+    loss: LossFunction
+    moves: Any = field(default=nnx.Param)
+    repeats: int = 1
+    every: int = 1
+
+
+def own_loss(model: "AbstractGenerativeModel", batch: Batch, key: PRNGKeyArray, step: Array) -> Loss:
+    """The loss function of models with one loss: `model.loss`."""
+    return model.loss(batch, key=key, step=step)
+
+
+class AbstractGenerativeModel(nnx.Module):
+    """A model of the seven families; the classes that fill it in are final.
+
+    Attributes:
+        family: "vae", "flow", "autoregressive", and those to come.
+        declared: The settings under `parameters` that the class takes.
+        offers: Which of `OFFERS` it answers. The methods of the others refuse, naming those that it has.
+        log_prob_kind: What `log_prob` gives; None where it is not offered.
+        example_shape: Shape of one example.
+    """
+
+    family: ClassVar[str]
+    declared: ClassVar[tuple[Parameter, ...]] = ()
+    offers: ClassVar[frozenset[str]] = frozenset()
+    log_prob_kind: ClassVar[Kind | None] = None
+
+    example_shape: tuple[int, ...]
+
+    def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
+        """What training makes small, averaged over a batch, for models with one loss.
+
+        Args:
+            batch: Examples, shape (n, *example_shape).
+            key: Of whatever is random in the loss.
+            step: Steps of training made so far, an integer scalar.
+        """
+        self._lacks("loss")
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """The losses in the order of their turns; one that moves every parameter by default."""
+        return (Objective("loss", own_loss),)
+
+    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
+        """Set what depends on the data before the first step, in place; nothing by default.
+
+        Args:
+            batch: Some hundred examples.
+            key: Of whatever is random in it.
+        """
+
+    def sample(self, n: int, *, key: PRNGKeyArray, cond: Array | None = None) -> Array:
+        """Examples drawn from the model, shape (n, *example_shape).
+
+        Args:
+            n: How many.
+            key: The same key gives the same examples.
+            cond: What each is conditioned on, shape (n, ...), for models that offer it.
+        """
+        self._lacks("sample")
+
+    def log_prob(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> LogProb:
+        """Log probability (of discrete data) or log density of each example, nats, shape (n,).
+
+        Args:
+            x: Examples, shape (n, *example_shape).
+            key: For bounds that draw; exact models ignore it.
+            cond: What each is conditioned on.
+        """
+        self._lacks("log_prob")
+
+    def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
+        """The latent of each example, shape (n, ...); its mean without a key, a draw with one."""
+        self._lacks("encode")
+
+    def decode(self, z: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
+        """The example of each latent, shape (n, *example_shape); its mean without a key, a draw with one."""
+        self._lacks("decode")
+
+    def _lacks(self, asked: str) -> NoReturn:
+        offered = ", ".join(name for name in OFFERS if name in self.offers) or "nothing"
+        raise CapabilityError(
+            f"{type(self).__name__} has no {asked}", todo=f"it offers {offered}; choose a model that offers {asked}"
+        )
+
+
+def count_parameters(model: nnx.Module) -> int:
+    """Numbers that training moves."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))

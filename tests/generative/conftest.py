@@ -1,0 +1,6 @@
+"""The files of named instances lie beside the tests that use them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

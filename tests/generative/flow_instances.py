@@ -1,0 +1,3 @@
+"""Flows on which the laws run."""
+
+INSTANCES: dict = {}

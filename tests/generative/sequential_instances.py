@@ -1,0 +1,3 @@
+"""Autoregressive models on which the laws run."""
+
+INSTANCES: dict = {}

@@ -1,0 +1,35 @@
+"""Every law of the house on every named model, with fresh and with perturbed weights."""
+
+import pytest
+from flow_instances import INSTANCES as FLOWS
+from sequential_instances import INSTANCES as SEQUENTIAL
+from vae_instances import INSTANCES as VAES
+
+from modelwright.generative.laws.law import Subject
+from modelwright.generative.laws.table import LAWS
+
+INSTANCES = {**VAES, **FLOWS, **SEQUENTIAL}
+CASES = [(name, law) for name in INSTANCES for law in LAWS]
+
+
+@pytest.fixture(scope="module", params=["fresh", "perturbed"])
+def weights(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=list(INSTANCES))
+def subject(request, weights):
+    return Subject(*INSTANCES[request.param].made(weights))
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_law(subject, law):
+    if not law.applies(subject.model):
+        return  # says nothing of this model: `test_every_law_says_something` sees that it does of another
+    measured = law.measure(subject)
+    assert measured.holds, f"{measured.words} {measured.figure:.3g}, at most {measured.tolerance:.3g}"
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_every_law_says_something(law):
+    assert any(law.applies(instance.made()[0]) for instance in INSTANCES.values())
