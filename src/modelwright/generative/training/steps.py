@@ -126,7 +126,7 @@ def _update(
         return loss.value.astype(jnp.float32), (loss, nnx.state(model, nnx.Not(nnx.Param)))
 
     (amount, (loss, rest)), gradient = jax.value_and_grad(value, has_aux=True)(moved)
-    norm = optax.global_norm(gradient)
+    norm = optax.tree.norm(gradient)
     changes, optimizer = program.optimizer.update(gradient, state.optimizers[place], moved)
     after = optax.apply_updates(moved, changes)
     # A loss that is no number would spoil every parameter for good: such an update is left out, and counted.
