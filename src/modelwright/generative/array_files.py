@@ -30,7 +30,7 @@ def write_arrays(path: Path, tree: Any) -> str:
     Returns:
         The SHA-256 of the file.
     """
-    content = save({name: np.ascontiguousarray(values) for name, values in named_arrays(tree).items()})
+    content = save({name: np.asarray(values, order="C") for name, values in named_arrays(tree).items()})
     write_bytes(path, content)
     return sha256_of_bytes(content)
 

@@ -94,6 +94,7 @@ class AbstractGenerativeModel(nnx.Module):
         offers: Which of `OFFERS` it answers. The methods of the others refuse, naming those that it has.
         log_prob_kind: What `log_prob` gives; None where it is not offered.
         example_shape: Shape of one example.
+        levels: How many values a number of an example can take (0 to levels - 1); None for real numbers.
         recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
     """
 
@@ -103,6 +104,7 @@ class AbstractGenerativeModel(nnx.Module):
     log_prob_kind: ClassVar[Kind | None] = None
 
     example_shape: tuple[int, ...]
+    levels: int | None = None
     recipe: str | None = None
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
