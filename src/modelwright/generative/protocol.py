@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import CapabilityError
+from modelwright.generative.conditioning import Condition
 from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.parameters import Parameter
 
@@ -95,6 +96,7 @@ class AbstractGenerativeModel(nnx.Module):
         log_prob_kind: What `log_prob` gives; None where it is not offered.
         example_shape: Shape of one example.
         levels: How many values a number of an example can take (0 to levels - 1); None for real numbers.
+        condition: What it is conditioned on.
         recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
     """
 
@@ -105,6 +107,7 @@ class AbstractGenerativeModel(nnx.Module):
 
     example_shape: tuple[int, ...]
     levels: int | None = None
+    condition: Condition = Condition()
     recipe: str | None = None
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:

@@ -34,6 +34,8 @@ class AdaptedModel(AbstractGenerativeModel):
         self.offers = inner.offers
         self.log_prob_kind = None if inner.log_prob_kind is None else self.codec.kind_of(inner.log_prob_kind)
         self.example_shape = self.codec.example_shape
+        self.condition = inner.condition
+        self.levels = self.codec.levels_of_data
 
     def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
         """Let the model set what depends on the data."""

@@ -38,6 +38,11 @@ class AbstractCodec(ABC):
     def example_shape(self) -> tuple[int, ...]:
         """Shape of an example as data have it."""
 
+    @property
+    @abstractmethod
+    def levels_of_data(self) -> int:
+        """How many values a number of an array of data can take."""
+
     @abstractmethod
     def prepare(self, raw: Any) -> np.ndarray:
         """Raw data as an array with examples along the first axis (of one long text: its symbols); on the host.

@@ -85,6 +85,11 @@ class ImageCodec(AbstractCodec):
         """Height x width x channels (or a vector)."""
         return self.shape
 
+    @property
+    def levels_of_data(self) -> int:
+        """The levels."""
+        return self.levels
+
     def prepare(self, raw: Any) -> np.ndarray:
         """Images as an array of whole numbers, shape (n, *example_shape)."""
         x = np.asarray(raw)

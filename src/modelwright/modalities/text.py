@@ -80,6 +80,11 @@ class TextCodec(AbstractCodec):
         """One length."""
         return (self.length,)
 
+    @property
+    def levels_of_data(self) -> int:
+        """The symbols."""
+        return self.vocabulary
+
     def prepare(self, raw: Any) -> np.ndarray:
         """One text as its symbols, shape (n,); texts of the model's length as rows, shape (n, length)."""
         if isinstance(raw, str):

@@ -53,7 +53,7 @@ class Noisy(AbstractPlane):
             squared = ((part[:, None] - self.curve) ** 2).sum(-1) / (2.0 * self.spread**2)
             least = squared.min(1)
             found[start : start + 4096] = np.log(np.exp(least[:, None] - squared).mean(1)) - least
-        return found - np.log(2.0 * np.pi * self.spread**2)
+        return np.asarray(found - np.log(2.0 * np.pi * self.spread**2))
 
 
 def moons(spread: float = 0.1) -> AbstractPlane:
@@ -98,7 +98,7 @@ class Checkerboard(AbstractPlane):
         """Log density, nats: minus infinity on the other squares."""
         square = np.floor(x + 2.0)
         inside = ((square >= 0) & (square < 4)).all(1) & ((square.sum(1) % 2) == 0)
-        return np.where(inside, -np.log(8.0), -np.inf)
+        return np.asarray(np.where(inside, -np.log(8.0), -np.inf))
 
 
 PLANES: dict[str, Callable[[], AbstractPlane]] = {
