@@ -60,3 +60,12 @@ def test_equal_generators_draw_equal_counts():
     first, again, other = (draw_counts(fn, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert (first == again).all()
     assert not (first == other).all()
+
+
+def test_a_mixture_is_drawn_by_its_own_method():
+    parts = NegativeBinomialByLogits(jnp.array([[1.0], [50.0]]), jnp.array([0.0, 1.0])).to_event(1)
+    mixture = dist.MixtureSameFamily(dist.Categorical(probs=jnp.array([0.5, 0.5])), parts)
+    drawn = draw_counts(mixture.expand((400,)), np.random.default_rng(0))
+    assert drawn.shape == (400, 2)
+    # the components' means are (1, e) and 50 times that: four standard errors of a binomial share
+    assert abs((drawn[:, 1] > 30).mean() - 0.5) < 4 * 0.5 / np.sqrt(400)

@@ -55,7 +55,12 @@ def draw_counts(of: dist.Distribution, generator: np.random.Generator) -> np.nda
             return np.where(closed, 0, draw_counts(each.base.expand(shape), generator))
         case _:
             key = jax.random.key(int(generator.integers(2**31)))
-            return np.asarray(jax.jit(lambda of, key: of.sample(key))(of, key))
+            return np.asarray(_by_its_own_method(of, key))
+
+
+@jax.jit
+def _by_its_own_method(of: dist.Distribution, key: jax.Array) -> jax.Array:
+    return of.sample(key)
 
 
 def _single(of: dist.Distribution) -> dist.Distribution:
