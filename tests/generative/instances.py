@@ -38,7 +38,10 @@ class Instance:
             params = nnx.state(model, nnx.Param)
             leaves, tree = jax.tree.flatten(params)
             keys = jax.random.split(jax.random.key(1), len(leaves))
-            moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape, leaf.dtype) for leaf, key in zip(leaves, keys, strict=True)]
+            moved = [
+                leaf + 0.3 * jax.random.normal(key, leaf.shape, leaf.dtype)
+                for leaf, key in zip(leaves, keys, strict=True)
+            ]
             nnx.update(model, jax.tree.unflatten(tree, moved))
         return model, batch
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -93,6 +94,8 @@ class AbstractGenerativeModel(nnx.Module):
         offers: Which of `OFFERS` it answers. The methods of the others refuse, naming those that it has.
         log_prob_kind: What `log_prob` gives; None where it is not offered.
         example_shape: Shape of one example.
+        levels: How many values a number of an example can take (0 to levels - 1); None for real numbers.
+        recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
     """
 
     family: ClassVar[str]
@@ -101,6 +104,8 @@ class AbstractGenerativeModel(nnx.Module):
     log_prob_kind: ClassVar[Kind | None] = None
 
     example_shape: tuple[int, ...]
+    levels: int | None = None
+    recipe: str | None = None
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
         """What training makes small, averaged over a batch, for models with one loss.
@@ -111,6 +116,20 @@ class AbstractGenerativeModel(nnx.Module):
             step: Steps of training made so far, an integer scalar.
         """
         self._lacks("loss")
+
+    def held_out_loss(self, batch: Batch, *, key: PRNGKeyArray) -> Loss:
+        """How well the model does on examples that it was not trained on, nats per example: smaller is better.
+
+        The negative log probability where that is exact, the loss elsewhere. Models with a weighted loss, or with units
+        left out while training, give their own.
+
+        Args:
+            batch: Examples, shape (n, *example_shape).
+            key: Of whatever is random in it.
+        """
+        if self.log_prob_kind == "exact":
+            return Loss(-self.log_prob(batch.x, key=key, cond=batch.cond).mean(), {})
+        return self.loss(batch, key=key, step=jnp.asarray(jnp.iinfo(jnp.int32).max, jnp.int32))
 
     def objectives(self) -> tuple[Objective, ...]:
         """The losses in the order of their turns; one that moves every parameter by default."""

@@ -66,6 +66,7 @@ class DenseNet(nnx.Module):
             key: Leaves units out when given: while training.
         """
         h = x if cond is None else jnp.concatenate([x, cond], axis=-1)
+        h = h.astype(self.layers[0].kernel.dtype)  # the precision of a network is that of its parameters
         nonlinear = activation_named(self.activation)
         for k, layer in enumerate(self.layers):
             h = layer(h)

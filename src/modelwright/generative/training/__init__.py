@@ -1,0 +1,6 @@
+"""The one trainer: many steps for each call of compiled code, resumable to the bit."""
+
+from modelwright.generative.training.settings import TrainingSettings
+from modelwright.generative.training.trainer import Fit, Trainer
+
+__all__ = ["Fit", "Trainer", "TrainingSettings"]

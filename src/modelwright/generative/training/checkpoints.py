@@ -1,0 +1,93 @@
+"""Checkpoints of a training: a manifest and a file of arrays, the manifest last, so that either is whole or absent.
+
+manifest.json                what was being trained, how, on what; the name and SHA-256 of the arrays
+state-STEP.safetensors       every array of the state
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from modelwright.core.documents import read_json
+from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
+from modelwright.core.files import inside, json_text, storage_errors, write_text
+from modelwright.generative.array_files import put_back, read_arrays, write_arrays
+from modelwright.generative.training.settings import TrainingSettings
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+def identity(
+    recipe: str | None, settings: TrainingSettings, data: dict[str, Any], objectives: list[str], steps: int
+) -> dict[str, Any]:
+    """What has to be the same for a training to be gone on with."""
+    found = {"settings": asdict(settings), "data": data, "objectives": objectives, "recipe": recipe}
+    # a constant rate does not know how long it is to be: such a training may be made longer
+    return {**found, "steps": steps if settings.schedule != "constant" else None}
+
+
+def write_checkpoint(folder: Path, what: dict[str, Any], step: int, state: Any, history: dict[str, Any]) -> None:
+    """Write a state; the one before is removed once this one is whole.
+
+    Args:
+        folder: Of the checkpoints.
+        what: `identity` of the training.
+        step: Steps made.
+        state: A tree of arrays.
+        history: What has been reported so far, plain data.
+    """
+    arrays = folder / f"state-{step}.safetensors"
+    sha256 = write_arrays(arrays, state)
+    manifest = {"format": FORMAT, "step": step, "training": what, "history": history}
+    write_text(folder / MANIFEST, json_text({**manifest, "arrays": {"file": arrays.name, "sha256": sha256}}))
+    with storage_errors(folder):
+        for old in folder.glob("state-*.safetensors"):
+            if old != arrays:
+                old.unlink(missing_ok=True)
+
+
+def read_checkpoint(folder: Path, what: dict[str, Any], like: Any) -> tuple[int, Any, dict[str, Any]]:
+    """The step, state and history of a folder.
+
+    Args:
+        folder: Of the checkpoints.
+        what: `identity` of the training that is to go on.
+        like: A state of the same structure.
+
+    Raises:
+        NotFoundError: there is none. ConfigurationError: it is of another training. StorageError: it is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise NotFoundError(f"there is no checkpoint in {folder}", field="checkpoint_dir")
+    manifest = read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise StorageError(f"{path} is of another format", expected=f"format {FORMAT}", got=manifest.get("format"))
+    _same_training(manifest["training"], what, folder)
+    name, sha256 = manifest["arrays"]["file"], manifest["arrays"]["sha256"]
+    arrays = read_arrays(inside(folder, name, field=str(path)), sha256)
+    return int(manifest["step"]), put_back(like, arrays, source=str(folder / name)), dict(manifest["history"])
+
+
+def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    wanted = _as_read(wanted)
+    for part in wanted:
+        if stored.get(part) == wanted[part]:
+            continue
+        before, now = stored.get(part), wanted[part]
+        if isinstance(before, dict) and isinstance(now, dict):
+            part, before, now = next((k, before.get(k), now[k]) for k in now if before.get(k) != now[k])
+        raise ConfigurationError(
+            f"the checkpoint in {folder} is of another training",
+            field=part,
+            expected=f"{before!r} as in the checkpoint",
+            got=now,
+            todo="train as before, pass resume=False to begin anew, or choose another folder",
+        )
+
+
+def _as_read(document: dict[str, Any]) -> dict[str, Any]:
+    import json
+
+    return dict(json.loads(json_text(document)))

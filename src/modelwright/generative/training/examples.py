@@ -1,0 +1,165 @@
+"""What is trained on: examples in memory, or windows of one long sequence; and the order in which they come.
+
+The order follows from seed and step alone, so that training goes on after a stop as though nothing had been: examples
+of an epoch are shuffled anew, each comes once, and those that do not fill a batch are left out of that epoch.
+"""
+
+import zlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from modelwright.core.errors import DataError
+from modelwright.core.seeds import named_generator
+from modelwright.generative.protocol import Batch
+
+
+class AbstractExamples(ABC):
+    """Examples by number; a pytree, so that compiled functions take it."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def take(self, numbers: Int[Array, " n"]) -> Batch:
+        """The examples of these numbers; may be traced."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these data from others: shapes and a checksum."""
+
+
+@final
+@partial(jax.tree_util.register_dataclass, data_fields=["x", "cond"], meta_fields=[])
+@dataclass(frozen=True)
+class Rows(AbstractExamples):
+    """Examples along the first axis.
+
+    Args:
+        x: Shape (n, *example).
+        cond: What each is conditioned on, shape (n, ...), or None.
+    """
+
+    x: Array
+    cond: Array | None = None
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.x)
+
+    def take(self, numbers: Int[Array, " n"]) -> Batch:
+        """The examples of these numbers."""
+        return Batch(self.x[numbers], None if self.cond is None else self.cond[numbers])
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Shapes, types and checksums."""
+        return {"kind": "rows", "x": _checksum(self.x), "cond": None if self.cond is None else _checksum(self.cond)}
+
+
+@final
+@partial(jax.tree_util.register_dataclass, data_fields=["sequence"], meta_fields=["length"])
+@dataclass(frozen=True)
+class Windows(AbstractExamples):
+    """Windows of one long sequence, one beginning at every place.
+
+    Args:
+        sequence: Shape (n, ...), such as the characters of a text.
+        length: Of a window.
+    """
+
+    sequence: Array
+    length: int
+
+    @property
+    def size(self) -> int:
+        """How many windows there are."""
+        return max(len(self.sequence) - self.length + 1, 0)
+
+    def take(self, numbers: Int[Array, " n"]) -> Batch:
+        """The windows that begin at these places."""
+        return Batch(self.sequence[numbers[:, None] + jnp.arange(self.length)])
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Shapes, types and a checksum."""
+        return {"kind": "windows", "length": self.length, "sequence": _checksum(self.sequence)}
+
+
+def as_examples(data: Any, example_shape: tuple[int, ...], *, field: str = "data") -> AbstractExamples:
+    """Examples from an array, a pair of arrays (examples, conditions), a `Batch`, or examples as they are.
+
+    Raises:
+        DataError: they are of another shape than the model's, empty, or not finite.
+    """
+    if isinstance(data, AbstractExamples):
+        found = jax.tree.map(jnp.asarray, data)
+    else:
+        x, cond = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+        x, cond = _array(x, field), None if cond is None else _array(cond, f"the conditions of {field}")
+        if cond is not None and len(cond) != len(x):
+            raise DataError("conditions of other examples", field=field, expected=f"{len(x)} of them", got=len(cond))
+        found = Rows(jnp.asarray(x), None if cond is None else jnp.asarray(cond))
+    if found.size == 0:
+        raise DataError("there are no examples", field=field, expected="at least one")
+    shape = jax.eval_shape(found.take, jax.ShapeDtypeStruct((1,), jnp.int32)).x.shape[1:]
+    if shape != tuple(example_shape):
+        raise DataError(
+            "examples of another shape than the model's",
+            field=field,
+            expected=f"an array of shape (n, {', '.join(map(str, example_shape))})",
+            got=("n", *shape),
+            todo="reshape the data, or set input_dim to their shape",
+        )
+    return found
+
+
+def _array(values: Any, field: str) -> np.ndarray:
+    found = np.asarray(values)
+    if found.dtype == object or found.dtype.kind not in "biuf" or found.ndim == 0:
+        raise DataError("not an array of numbers", field=field, expected="numbers", got=str(found.dtype))
+    if found.dtype.kind == "f":
+        found = found.astype(np.float32)
+        wrong = int(found.size - np.isfinite(found).sum())
+        if wrong:
+            raise DataError(f"{wrong} numbers are missing or infinite", field=field, expected="finite numbers")
+    return found
+
+
+def _checksum(values: Any) -> dict[str, Any]:
+    host = np.ascontiguousarray(values)
+    return {"shape": list(host.shape), "dtype": str(host.dtype), "crc32": zlib.crc32(host.tobytes())}
+
+
+def numbers_of_steps(size: int, batch_size: int, first: int, count: int, seed: int) -> np.ndarray:
+    """Which examples the updates `first` to `first + count` look at, shape (count, batch_size).
+
+    Args:
+        size: Examples in all.
+        batch_size: Of one update, at most `size`.
+        first: Updates made before.
+        count: Updates.
+        seed: Of the order.
+
+    Example:
+        >>> numbers_of_steps(4, 2, 0, 3, seed=0).shape
+        (3, 2)
+        >>> (numbers_of_steps(4, 2, 1, 2, seed=0) == numbers_of_steps(4, 2, 0, 3, seed=0)[1:]).all()
+        np.True_
+    """
+    per_epoch = size // batch_size
+    found = np.empty((count, batch_size), np.int32)
+    epoch, order = -1, np.empty(0, np.int64)
+    for row in range(count):
+        now, place = divmod(first + row, per_epoch)
+        if now != epoch:
+            epoch, order = now, named_generator(seed, f"epoch {now}").permutation(size)
+        found[row] = order[place * batch_size : (place + 1) * batch_size]
+    return found

@@ -1,0 +1,43 @@
+"""The optimiser of the settings: Adam, with a learning rate over the steps, weight decay and clipping."""
+
+import jax
+import optax
+
+from modelwright.generative.training.settings import TrainingSettings
+
+
+def learning_rates(settings: TrainingSettings, steps: int) -> optax.Schedule:
+    """Step -> learning rate: a rise over `warm_up` steps, then the schedule over what is left.
+
+    Example:
+        >>> rate = learning_rates(TrainingSettings(learning_rate=1.0, schedule="linear", warm_up=10), 110)
+        >>> [round(float(rate(step)), 2) for step in (0, 5, 10, 60, 110)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    highest, last = settings.learning_rate, settings.learning_rate * settings.final_rate
+    left = max(steps - settings.warm_up, 1)
+    match settings.schedule:
+        case "cosine":
+            after = optax.cosine_decay_schedule(highest, left, alpha=settings.final_rate)
+        case "linear":
+            after = optax.linear_schedule(highest, last, left)
+        case _:
+            after = optax.constant_schedule(highest)
+    if settings.warm_up == 0:
+        return after
+    rise = optax.linear_schedule(0.0, highest, settings.warm_up)
+    return optax.join_schedules([rise, after], [settings.warm_up])
+
+
+def optimizer_of(settings: TrainingSettings, steps: int) -> optax.GradientTransformation:
+    """Clipping, Adam's direction, weight decay, learning rate, in this order."""
+    parts = [] if settings.clip is None else [optax.clip_by_global_norm(settings.clip)]
+    parts.append(optax.scale_by_adam(b2=settings.beta2))
+    if settings.weight_decay > 0.0:
+        parts.append(
+            optax.add_decayed_weights(
+                settings.weight_decay, mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+            )
+        )
+    parts.append(optax.scale_by_learning_rate(learning_rates(settings, steps)))
+    return optax.chain(*parts)

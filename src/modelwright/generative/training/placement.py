@@ -1,0 +1,55 @@
+"""Where arrays lie when there are several devices: parameters and data on each, batches shared out."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from modelwright.generative.protocol import Batch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Arrays over devices.
+
+    Args:
+        mesh: The devices in a row; None for one.
+    """
+
+    mesh: Mesh | None
+
+    def on_devices(self, tree: T) -> T:
+        """A tree's arrays on every device."""
+        if self.mesh is None:
+            return jax.tree.map(jax.numpy.asarray, tree)
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, whole), tree)
+
+    def place(self, batch: Batch) -> Batch:
+        """A batch shared out over the devices; called while tracing."""
+        if self.mesh is None:
+            return batch
+        along = NamedSharding(self.mesh, PartitionSpec("batch"))
+        return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, along), batch)
+
+    def whole(self, tree: T) -> T:
+        """A tree's arrays on the first device."""
+        if self.mesh is None:
+            return tree
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, jax.local_devices()[0]), tree)
+
+
+def placement_of(batch_size: int) -> Placement:
+    """Over as many local devices as divide the batch.
+
+    Example:
+        >>> Placement(None).place(Batch(np.zeros((4, 2)))).x.shape
+        (4, 2)
+    """
+    devices = jax.local_devices()
+    count = max(k for k in range(1, len(devices) + 1) if batch_size % k == 0)
+    return Placement(Mesh(np.array(devices[:count]), ("batch",)) if count > 1 else None)
