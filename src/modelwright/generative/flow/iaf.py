@@ -18,8 +18,9 @@ from modelwright.generative.reading import Reading
 class IAF(AbstractFlow):
     """A stack of autoregressive transforms turned round.
 
-    A sample takes one pass, a density as many as there are numbers. Made for samples whose density is wanted along with them (`sample_with_log_prob`); the density of given examples is
-    just as exact, and slow to train by where there are many numbers.
+    A sample takes one pass, a density as many as there are numbers. Made for samples whose density is wanted along with
+    them (`sample_with_log_prob`); the density of given examples is just as exact, and slow to train by where there are
+    many numbers.
 
     `input_dim` is the shape of an example, taken as one vector; `hidden_dims` the widths of the masked layers in every
     transform. There is no `output_dim`.

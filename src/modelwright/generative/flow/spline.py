@@ -1,9 +1,10 @@
 """Monotonic rational-quadratic splines.
 
-Within [-B, B] the function is made of K pieces between knots (x_k, y_k), each a quotient of two quadratics with
-given slopes d_k at its ends; outside it is the identity. With xi = (x - x_k) / w, w = x_{k+1} - x_k and s = (y_{k+1} - y_k) / w:
+Within [-B, B] the function is made of K pieces between knots (x_k, y_k), each a quotient of two quadratics with given
+slopes d_k at its ends; outside it is the identity. With w = x_{k+1} - x_k, h = y_{k+1} - y_k, s = h / w and
+xi = (x - x_k) / w:
 
-    y     = y_k + (y_{k+1} - y_k) (s xi^2 + d_k xi (1 - xi)) / (s + (d_{k+1} + d_k - 2 s) xi (1 - xi))
+    y     = y_k + h (s xi^2 + d_k xi (1 - xi)) / (s + (d_{k+1} + d_k - 2 s) xi (1 - xi))
     dy/dx = s^2 (d_{k+1} xi^2 + 2 s xi (1 - xi) + d_k (1 - xi)^2) / (s + (d_{k+1} + d_k - 2 s) xi (1 - xi))^2
 
 dy/dx is the derivative by x itself: the bin's width is in s already. The slopes at -B and B are 1, those of the tails,
