@@ -1,0 +1,105 @@
+"""What the autoregressive models share: the chain rule, and the loss and log probability that follow from it.
+
+    log p(x) = sum over i of log p(x_i | the x that come before i)
+
+A model turns a whole example into the logits of every symbol given those before it, in one pass; the order is its own.
+The first symbol has a probability like any other. Everything here works on symbols 0 to levels - 1; an `Alphabet` says
+what they stand for.
+"""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from modelwright.core.errors import ConfigurationError
+from modelwright.generative.autoregressive.alphabet import AbstractAlphabet
+from modelwright.generative.conditioning import Condition
+from modelwright.generative.log_prob import Kind, LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss
+from modelwright.generative.reading import Reading
+
+
+class AbstractAutoregressiveModel(AbstractGenerativeModel):
+    """A model of symbols, each given those before it.
+
+    Attributes:
+        alphabet: The symbols.
+        condition: What it is conditioned on.
+    """
+
+    family: ClassVar[str] = "autoregressive"
+    offers: ClassVar[frozenset[str]] = frozenset({"sample", "log_prob", "condition"})
+    log_prob_kind: ClassVar[Kind | None] = "exact"
+
+    alphabet: AbstractAlphabet
+    condition: Condition
+
+    @abstractmethod
+    def logits(
+        self,
+        symbols: Int[Array, "n *example"],
+        vectors: Float[Array, "n width"] | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "n *example levels"]:
+        """The logits of every symbol given those before it, float32 at least.
+
+        Args:
+            symbols: Whole examples.
+            vectors: Of the condition.
+            key: Leaves units out: while training.
+        """
+
+    @abstractmethod
+    def dependence(self) -> np.ndarray:
+        """Which symbols a logit can depend on: shape (d, d), entry (i, j) whether the logits of i see the symbol j.
+
+        The symbols are numbered as an example is flattened.
+        """
+
+    def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
+        """The negative log probability, nats per example; `nats_per_symbol` among the metrics."""
+        value = -self._log_prob(batch.x, batch.cond, key).mean()
+        return Loss(value, {"nats_per_symbol": value / np.prod(self.example_shape)})
+
+    def log_prob(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> LogProb:
+        """Log probability of each example, nats, exact, the first symbol included.
+
+        Args:
+            x: Examples, shape (n, *example_shape). One with a number that is no symbol has probability 0.
+            key: Ignored.
+            cond: What each is conditioned on.
+        """
+        return LogProb(self._log_prob(x, cond, None), "exact")
+
+    def _log_prob(self, x: Array, cond: Array | None, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+        if x.shape[1:] != self.example_shape:
+            raise ConfigurationError(
+                "examples of another shape", field="x", expected=f"(n, {str(self.example_shape)[1:]}", got=x.shape
+            )
+        symbols = self.alphabet.symbols(x)
+        logits = self.logits(symbols, self.condition.vectors(cond, len(x)), key)
+        each = jnp.take_along_axis(jax.nn.log_softmax(logits), symbols[..., None], axis=-1)[..., 0]
+        each = jnp.where(self.alphabet.known(x), each, -jnp.inf)
+        return each.reshape(len(x), -1).sum(-1)
+
+
+def one_width(reading: Reading, default: int) -> int:
+    """The one number in hidden_dims, for models whose layers are all of one width.
+
+    Raises:
+        ConfigurationError: there are several.
+    """
+    widths = reading.hidden_dims((default,))
+    if len(widths) != 1:
+        raise reading.refuse(
+            "hidden_dims",
+            "all layers are of one width",
+            expected=f"one number, such as [{default}]",
+            got=widths,
+            todo="say how many layers there are by parameters.n_layers",
+        )
+    return int(widths[0])
