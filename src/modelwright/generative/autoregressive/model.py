@@ -8,11 +8,13 @@ what they stand for.
 """
 
 from abc import abstractmethod
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from modelwright.core.errors import ConfigurationError
@@ -62,7 +64,7 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
         """The negative log probability, nats per example; `nats_per_symbol` among the metrics."""
-        value = -self._log_prob(batch.x, batch.cond, key).mean()
+        value = -self._scored(batch.x, self._vectors(batch.x, batch.cond), key).mean()
         return Loss(value, {"nats_per_symbol": value / np.prod(self.example_shape)})
 
     def log_prob(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> LogProb:
@@ -73,18 +75,40 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
             key: Ignored.
             cond: What each is conditioned on.
         """
-        return LogProb(self._log_prob(x, cond, None), "exact")
+        graph, state = nnx.split(self)
+        return LogProb(_compiled_log_prob(graph, state, x, self._vectors(x, cond)), "exact")
 
-    def _log_prob(self, x: Array, cond: Array | None, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+    def _vectors(self, x: Array, cond: Array | None) -> Array | None:
         if x.shape[1:] != self.example_shape:
             raise ConfigurationError(
                 "examples of another shape", field="x", expected=f"(n, {str(self.example_shape)[1:]}", got=x.shape
             )
+        return self.condition.vectors(cond, len(x))
+
+    def _scored(self, x: Array, vectors: Array | None, key: PRNGKeyArray | None) -> Float[Array, " n"]:
         symbols = self.alphabet.symbols(x)
-        logits = self.logits(symbols, self.condition.vectors(cond, len(x)), key)
+        logits = self.logits(symbols, vectors, key)
         each = jnp.take_along_axis(jax.nn.log_softmax(logits), symbols[..., None], axis=-1)[..., 0]
         each = jnp.where(self.alphabet.known(x), each, -jnp.inf)
         return each.reshape(len(x), -1).sum(-1)
+
+
+# Compiled here and kept by the structure of the model: layer after layer by hand, a call would take seconds.
+
+
+@partial(jax.jit, static_argnames="graph")
+def _compiled_log_prob(graph: Any, state: Any, x: Array, vectors: Array | None) -> Float[Array, " n"]:
+    return nnx.merge(graph, state)._scored(x, vectors, None)
+
+
+@partial(jax.jit, static_argnames="graph")
+def _compiled_logits(graph: Any, state: Any, symbols: Array, vectors: Array | None) -> Array:
+    return nnx.merge(graph, state).logits(symbols, vectors)
+
+
+def compiled_logits(model: AbstractAutoregressiveModel, symbols: Array, vectors: Array | None = None) -> Array:
+    """`model.logits`, compiled once for all models of one structure."""
+    return _compiled_logits(*nnx.split(model), symbols, vectors)
 
 
 def one_width(reading: Reading, default: int) -> int:

@@ -3,13 +3,17 @@
 What a tiny alphabet allows is checked against every example there is: all levels^d of them.
 """
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from scipy import stats
 
 from modelwright.generative.autoregressive.choice import Choice
-from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel
+from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, compiled_logits
 from modelwright.generative.laws.law import Law, Measured, Subject, largest, loose
 from modelwright.generative.protocol import AbstractGenerativeModel
 
@@ -28,16 +32,19 @@ def seen(model: AbstractAutoregressiveModel, subject: Subject) -> np.ndarray:
     shape, levels = model.example_shape, model.alphabet.levels
     d = int(np.prod(shape))
     vectors = _vectors(subject, 1)
-    logits = jax.jit(lambda symbols: model.logits(symbols.reshape(1, *shape), vectors).reshape(d, levels))
+
+    def logits(symbols: np.ndarray) -> np.ndarray:
+        return np.asarray(compiled_logits(model, jnp.asarray(symbols.reshape(1, *shape)), vectors)).reshape(d, levels)
+
     changed = np.zeros((d, d), bool)
     generator = np.random.default_rng(subject.seed)
     for base in generator.integers(0, levels, (3, d)):
-        before = np.asarray(logits(jnp.asarray(base)))
+        before = logits(base)
         for j in range(d):
             for other in generator.permutation(np.delete(np.arange(levels), base[j]))[:3]:
                 moved = base.copy()
                 moved[j] = other
-                changed[:, j] |= (np.asarray(logits(jnp.asarray(moved))) != before).any(-1)
+                changed[:, j] |= (logits(moved) != before).any(-1)
     return changed
 
 
@@ -90,7 +97,7 @@ def draws_what_it_says(subject: Subject) -> Measured:
 def says_what_it_draws(subject: Subject) -> Measured:
     """The mean log probability of drawn examples is minus the entropy."""
     model, (_, log_p) = _of(subject), _enumerated(subject)
-    entropy = -float((np.exp(log_p) * np.where(np.isfinite(log_p), log_p, 0.0)).sum())
+    entropy = -float((np.exp(log_p) * log_p).sum())
     found = np.asarray(model.log_prob(_drawn(subject), cond=_cond(subject, DRAWS)).value, float)
     error = found.std(ddof=1) / np.sqrt(DRAWS)
     return Measured(abs(found.mean() + entropy), 4.0 * error + 1e-5, f"nats from minus the entropy {entropy:.3f}:")
@@ -101,11 +108,10 @@ def cache_changes_nothing(subject: Subject) -> Measured:
     model, n = subject.model, 3
     symbols = model.alphabet.symbols(subject.batch.x[:n])  # type: ignore[attr-defined]
     vectors = _vectors(subject, n)
-    whole = model.logits(symbols, vectors)  # type: ignore[attr-defined]
-    d = symbols.shape[1]
+    whole = compiled_logits(_of(subject), symbols, vectors)
+    graph, state = nnx.split(model)
     apart = [
-        largest(model.cached_logits(symbols, vectors, prompt=prompt) - whole)  # type: ignore[attr-defined]
-        for prompt in sorted({0, 1, d // 2, d - 1})
+        largest(_cached_logits(graph, state, symbols, vectors, prompt) - whole) for prompt in (0, symbols.shape[1] // 2)
     ]
     scale = 1.0 + largest(whole)
     return Measured(max(apart) / scale, loose(subject, 1e-10, 1e-4), "relative difference of logits")
@@ -116,7 +122,7 @@ def choices_by_definition(subject: Subject) -> Measured:
     model = _of(subject)
     shape, levels = model.example_shape, model.alphabet.levels
     symbols = model.alphabet.symbols(subject.batch.x[:3])
-    rows = np.asarray(model.logits(symbols, _vectors(subject, 3)), np.float64).reshape(-1, levels)[:24]
+    rows = np.asarray(compiled_logits(model, symbols, _vectors(subject, 3)), np.float64).reshape(-1, levels)[:24]
     apart = [0.0]
     for choice in (Choice(0.7), Choice(1.5, 2), Choice(1.0, None, 0.6), Choice(0.8, 3, 0.9), Choice(0.0)):
         found = np.exp(np.asarray(choice.log_probabilities(jnp.asarray(rows, jnp.float32))))
@@ -144,6 +150,11 @@ def by_loop(logits: np.ndarray, choice: Choice) -> np.ndarray:
     found = np.zeros(levels)
     found[kept] = p[kept] / p[kept].sum()
     return found
+
+
+@partial(jax.jit, static_argnames=("graph", "prompt"))
+def _cached_logits(graph: Any, state: Any, symbols: jax.Array, vectors: "jax.Array | None", prompt: int) -> jax.Array:
+    return nnx.merge(graph, state).cached_logits(symbols, vectors, prompt=prompt)
 
 
 def _of(subject: Subject) -> AbstractAutoregressiveModel:
