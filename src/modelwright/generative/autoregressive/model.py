@@ -127,3 +127,15 @@ def one_width(reading: Reading, default: int) -> int:
             todo="say how many layers there are by parameters.n_layers",
         )
     return int(widths[0])
+
+
+def one_length(reading: Reading) -> int:
+    """The one number in input_dim, for models of sequences.
+
+    Raises:
+        ConfigurationError: an example has several axes.
+    """
+    shape = reading.input_dim()
+    if len(shape) != 1:
+        raise reading.refuse("input_dim", "not a sequence", expected="one number, its length", got=shape)
+    return int(shape[0])

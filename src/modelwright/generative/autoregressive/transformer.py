@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from modelwright.core.errors import ConfigurationError
 from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.autoregressive.choice import Choice
-from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_width
+from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_length, one_width
 from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.nets.attention import AttentionStack, Past
 from modelwright.generative.parameters import Parameter
@@ -205,18 +205,6 @@ class Transformer(AbstractAutoregressiveModel):
         h = h if vectors is None else h + self.context(vectors.astype(h.dtype))
         h, past = self.net.step(h, past, position)
         return past, self._to_logits(h)
-
-
-def one_length(reading: Reading) -> int:
-    """The one number in input_dim, for models of sequences.
-
-    Raises:
-        ConfigurationError: an example has several axes.
-    """
-    shape = reading.input_dim()
-    if len(shape) != 1:
-        raise reading.refuse("input_dim", "not a sequence", expected="one number, its length", got=shape)
-    return int(shape[0])
 
 
 @partial(jax.jit, static_argnames=("graph", "n_tokens", "choice"))
