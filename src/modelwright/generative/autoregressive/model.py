@@ -81,7 +81,10 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
     def _vectors(self, x: Array, cond: Array | None) -> Array | None:
         if x.shape[1:] != self.example_shape:
             raise ConfigurationError(
-                "examples of another shape", field="x", expected=f"(n, {str(self.example_shape)[1:]}", got=x.shape
+                "examples of another shape",
+                field="x",
+                expected=f"(n, {', '.join(map(str, self.example_shape))})",
+                got=x.shape,
             )
         return self.condition.vectors(cond, len(x))
 

@@ -207,6 +207,10 @@ def _caches(model: AbstractGenerativeModel) -> bool:
     return _sequential(model) and hasattr(model, "cached_logits")
 
 
+def _continues(model: AbstractGenerativeModel) -> bool:
+    return _sequential(model) and hasattr(model, "continue_from")
+
+
 AUTOREGRESSIVE_LAWS = (
     Law("no symbol sees itself or a later one", _sequential, sees_no_more),
     Law("every symbol sees all before it within reach", _sequential, sees_all),
@@ -215,5 +219,5 @@ AUTOREGRESSIVE_LAWS = (
     Law("the frequencies of samples are their probabilities", _tiny, draws_what_it_says),
     Law("the mean log probability of samples is minus the entropy", _tiny, says_what_it_draws),
     Law("a cache changes no logits", _caches, cache_changes_nothing),
-    Law("temperature, top_k and top_p keep what their definition keeps", _sequential, choices_by_definition),
+    Law("temperature, top_k and top_p keep what their definition keeps", _continues, choices_by_definition),
 )

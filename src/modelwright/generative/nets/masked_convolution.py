@@ -1,7 +1,8 @@
 """Gated convolutions over images in raster order, without a blind spot and with the channels in order.
 
-Two stacks go through the image side by side. The vertical one sees all rows above; the horizontal one sees the pixels to
-the left in the same row, the channels before its own in the same pixel, and at every layer the vertical stack one row up.
+Two stacks go through the image side by side. The vertical one sees all rows above; the horizontal one sees the pixels
+to the left in the same row, the channels before its own in the same pixel, and at every layer the vertical stack one
+row up.
 Features belong to a channel each: those of channel c see, of their own pixel, the channels before c only.
 """
 
