@@ -18,8 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from modelwright.core.errors import ConfigurationError
-from modelwright.generative.autoregressive.alphabet import AbstractAlphabet
-from modelwright.generative.conditioning import Condition
+from modelwright.generative.autoregressive.alphabet import AbstractAlphabet, Levels
 from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss
 from modelwright.generative.reading import Reading
@@ -30,7 +29,6 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
 
     Attributes:
         alphabet: The symbols.
-        condition: What it is conditioned on.
     """
 
     family: ClassVar[str] = "autoregressive"
@@ -38,7 +36,11 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
     log_prob_kind: ClassVar[Kind | None] = "exact"
 
     alphabet: AbstractAlphabet
-    condition: Condition
+
+    @property
+    def levels(self) -> int | None:  # type: ignore[override]
+        """The symbols where they are the data themselves, None where they stand for real numbers."""
+        return self.alphabet.levels if isinstance(self.alphabet, Levels) else None
 
     @abstractmethod
     def logits(
