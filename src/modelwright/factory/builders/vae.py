@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 class VAEBuilder:
     """Builds the models of the table."""
 
-    models: ClassVar[dict[str, str]] = {"modelwright.generative.vae.VAE": "modelwright.generative.vae.vae:VAE"}
+    models: ClassVar[dict[str, str]] = {
+        "modelwright.generative.vae.VAE": "modelwright.generative.vae.vae:VAE",
+        "modelwright.generative.vae.BetaVAE": "modelwright.generative.vae.beta_vae:BetaVAE",
+        "modelwright.generative.vae.CVAE": "modelwright.generative.vae.cvae:CVAE",
+        "modelwright.generative.vae.VQVAE": "modelwright.generative.vae.vqvae:VQVAE",
+    }
 
     def build(self, config: ModelConfiguration, *, rngs: "nnx.Rngs", **kwargs: Any) -> "AbstractGenerativeModel":
         """The model of a configuration; see `modelwright.factory.family.build`."""

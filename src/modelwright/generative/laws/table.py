@@ -2,5 +2,6 @@
 
 from modelwright.generative.laws.general import GENERAL_LAWS
 from modelwright.generative.laws.law import Law
+from modelwright.generative.laws.vae import VAE_LAWS
 
-LAWS: tuple[Law, ...] = (*GENERAL_LAWS,)
+LAWS: tuple[Law, ...] = (*GENERAL_LAWS, *VAE_LAWS)
