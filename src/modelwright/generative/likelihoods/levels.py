@@ -150,8 +150,9 @@ class Categorical(AbstractObservation):
         """Log probability of every level, nats."""
         possible = self.possible(x)
         level = jnp.where(possible, x, 0).astype(jnp.int32)
-        of_level = jnp.take_along_axis(jax.nn.log_softmax(at_least_single(output)), level[..., None], axis=-1)[..., 0]
-        return jnp.where(possible, of_level, -jnp.inf)
+        log_probs = jax.nn.log_softmax(at_least_single(output))
+        level = jnp.broadcast_to(level, log_probs.shape[:-1])  # many outputs of one x, when latents are drawn
+        return jnp.where(possible, jnp.take_along_axis(log_probs, level[..., None], axis=-1)[..., 0], -jnp.inf)
 
     def mean(self, output: Float[Array, "*n levels"]) -> Float[Array, "*n"]:
         """The expected level."""
