@@ -71,12 +71,13 @@ class DiscretisedLogistic(AbstractObservation):
         width of a level over s whatever the level: no probability is cut off, and none is made up.
         """
         centre, precision = self._parts(output)
-        u, width = scaled(x, self.levels), 2.0 / (self.levels - 1)
-        above, below = (u + 0.5 * width - centre) * precision, (u - 0.5 * width - centre) * precision
+        k, width = as_number(x).astype(centre.dtype), 2.0 / (self.levels - 1)
+        # the upper edge of a level and the lower edge of the next are one number, so that the sum telescopes
+        above = (scaled(k + 0.5, self.levels) - centre) * precision
+        below = (scaled(k - 0.5, self.levels) - centre) * precision
         up_to, beyond = -jax.nn.softplus(-above), -jax.nn.softplus(below)  # log F(k + 1/2), log(1 - F(k - 1/2))
         inside = up_to + beyond + jnp.log(-jnp.expm1(-width * precision))
-        number = as_number(x)
-        of_level = jnp.where(number <= 0, up_to, jnp.where(number >= self.levels - 1, beyond, inside))
+        of_level = jnp.where(k <= 0, up_to, jnp.where(k >= self.levels - 1, beyond, inside))
         return jnp.where(self.possible(x), of_level, -jnp.inf)
 
     def mean(self, output: Float[Array, "*n 2"]) -> Float[Array, "*n"]:
