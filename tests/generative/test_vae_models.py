@@ -218,3 +218,22 @@ def test_codes_are_trained_with_their_prior():
     assert -1.25 < bound < -1.05  # at most minus the entropy, log 3 = 1.0986, and that of 600 draws a little apart
     samples = np.asarray(model.sample(300, key=jax.random.key(0)))
     assert np.mean([any((row == pattern).all() for pattern in patterns) for row in samples]) > 0.95
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_held_out_loss_is_unweighted_and_changes_nothing(name):
+    model = small(name, **({"beta": 9.0} if name == "BetaVAE" else {}))
+    before = nnx.to_pure_dict(nnx.state(model))
+    batch = Batch(jnp.array([[0.0, 1.0, 1.0, 0.0]]), jnp.array([1]) if name == "CVAE" else None)
+    losses = jnp.stack([model.held_out_loss(batch, key=jax.random.key(k)).value for k in range(64)])
+    bounds = [-log_prob_of_one(model, batch, jax.random.key(100 + k)) for k in range(64)]
+    spread = np.hypot(losses.std(), np.std(bounds)) / 8
+    assert abs(float(losses.mean()) - np.mean(bounds)) <= 4 * spread + 1e-5
+    after = nnx.to_pure_dict(nnx.state(model))
+    assert all((a == b).all() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
+
+
+def log_prob_of_one(model, batch, key):
+    if isinstance(model, VQVAE):
+        return float(model.log_prob(batch.x, cond=batch.cond).mean())
+    return float(model.importance_weighted(batch.x, 1, key=key, cond=batch.cond).mean())

@@ -17,10 +17,10 @@ from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.catalog.catalog_model import AbstractCatalogModel, Scored
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.catalog.plans import TrainingPlan
+from modelwright.catalog.settings_forms import nuts_settings_form
 from modelwright.catalog.updating import NewData
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
-from modelwright.core.seeds import LARGEST_SEED
 
 __all__ = ["BaseBayesianModel", "NewData", "Scored", "TrainingPlan", "TrainingSettings"]
 
@@ -49,61 +49,7 @@ class BaseBayesianModel(AbstractCatalogModel[NutsSettings]):
 
     def settings_parameters(self) -> tuple[InferenceParameter, ...]:
         """Draws, tune, chains, target_accept, max_tree_depth and seed."""
-        training = self.metadata.training
-        return (
-            InferenceParameter(
-                name="draws",
-                type="integer",
-                label="Draws per chain",
-                default=training.default_iterations,
-                min_value=1,
-                max_value=10_000_000,
-                help_text="Posterior draws kept per chain",
-            ),
-            InferenceParameter(
-                name="tune",
-                type="integer",
-                label="Warm-up per chain",
-                default=training.warmup,
-                min_value=1,
-                max_value=10_000_000,
-                help_text="Steps per chain that tune the sampler and are not kept",
-            ),
-            InferenceParameter(
-                name="chains",
-                type="integer",
-                default=training.chains,
-                min_value=1,
-                max_value=1024,
-                help_text="Independent chains; comparing them is how trouble shows",
-            ),
-            InferenceParameter(
-                name="target_accept",
-                type="float",
-                label="Target acceptance",
-                default=training.target_accept,
-                min_value=0.1,
-                max_value=0.999,
-                help_text="Closer to 1 takes smaller, safer and slower steps",
-            ),
-            InferenceParameter(
-                name="max_tree_depth",
-                type="integer",
-                label="Largest tree depth",
-                default=10,
-                min_value=1,
-                max_value=20,
-                help_text="A trajectory has at most 2 to this power steps; each one more may double the time",
-            ),
-            InferenceParameter(
-                name="seed",
-                type="integer",
-                default=42,
-                min_value=0,
-                max_value=LARGEST_SEED,
-                help_text="The same seed, data and versions give the same draws",
-            ),
-        )
+        return nuts_settings_form(self.metadata.training)
 
     def make_settings(self, values: Mapping[str, Any]) -> NutsSettings:
         """The sampler's settings from checked values."""

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelwright.catalog.discovery import ModelEntry, discover
 from modelwright.catalog.metadata import ModelMetadata, ModelStatus
+from modelwright.catalog.parameters import InferenceParameter
 from modelwright.catalog.roots import Root, default_roots
+from modelwright.catalog.settings_forms import generative_settings_form, nuts_settings_form
+from modelwright.catalog.zoo_models import ORIGIN, zoo_entries
 from modelwright.core.errors import ModelwrightError, NotFoundError, StorageError
 from modelwright.core.names import check_identifier, unknown_name
 
@@ -72,6 +75,10 @@ class ModelRegistry:
         from modelwright.catalog.loading import explained_failures, load_model_class
 
         entry, metadata = self._usable(model_id)
+        if entry.root.origin == ORIGIN:
+            from modelwright.catalog.generative_model import GenerativeModel
+
+            return GenerativeModel(model_id, metadata, self.project)
         package = entry.root.package
         if package is not None and entry.directory != entry.root.path:
             package = f"{package}.{model_id}"
@@ -116,7 +123,20 @@ class ModelRegistry:
 
         A model whose id an earlier root already provides is listed as broken: the first wins, and says so.
         """
-        return discover(default_roots(self.project) if self._roots is None else self._roots)
+        if self._roots is not None:
+            return discover(self._roots)
+        own = discover(default_roots(self.project))
+        taken = {entry.model_id for entry in own}
+        return [*own, *(entry for entry in zoo_entries() if entry.model_id not in taken)]
+
+    def settings_form(self, model_id: str) -> tuple[InferenceParameter, ...]:
+        """The settings of a model's training as a form, without running any of its code.
+
+        Raises:
+            NotFoundError: no model has this id. ConfigurationError: the model is broken.
+        """
+        entry, metadata = self._usable(model_id)
+        return generative_settings_form() if entry.root.origin == ORIGIN else nuts_settings_form(metadata.training)
 
     def _usable(self, model_id: str) -> tuple[ModelEntry, ModelMetadata]:
         check_identifier(model_id, field="model")

@@ -15,28 +15,21 @@ from modelwright.core.sections import Table, table_from_document
 from modelwright.core.verdict import Grade, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelwright.catalog.metadata import ModelMetadata
+    from modelwright.catalog.parameters import InferenceParameter
 
-SETTINGS = ("draws", "tune", "chains", "target_accept", "max_tree_depth", "seed")
 
-
-def setting_options(defaults: dict[str, Any]) -> list[click.Option]:
-    """The options of every training.
+def setting_options(form: "Sequence[InferenceParameter]", *, needed: bool = True) -> list[click.Option]:
+    """The options of every training: the settings of its kind, and those of all.
 
     Args:
-        defaults: Setting -> what its help calls the default.
+        form: The settings.
+        needed: As for `parameter_option`.
     """
     return [
-        click.Option(["--draws"], type=int, help=f"Draws per chain [default: {defaults['draws']}]."),
-        click.Option(["--tune"], type=int, help=f"Warm-up steps per chain [default: {defaults['tune']}]."),
-        click.Option(["--chains"], type=int, help=f"Chains [default: {defaults['chains']}]."),
-        click.Option(["--target-accept"], type=float, help=f"Aimed acceptance [default: {defaults['target_accept']}]."),
-        click.Option(
-            ["--max-tree-depth"],
-            type=int,
-            help=f"Largest depth of a trajectory [default: {defaults['max_tree_depth']}].",
-        ),
-        click.Option(["--seed"], type=int, help=f"Random seed [default: {defaults['seed']}]."),
+        *(parameter_option(parameter, needed=needed) for parameter in form),
         click.Option(["--keep"], type=int, help="Keep only this many newest runs of the model [default: all]."),
         click.Option(["--strict"], is_flag=True, help='End with exit code 4 when the verdict is "problem".'),
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
@@ -44,25 +37,14 @@ def setting_options(defaults: dict[str, Any]) -> list[click.Option]:
     ]
 
 
-def _defaults(metadata: "ModelMetadata") -> dict[str, Any]:
-    training = metadata.training
-    return {
-        "draws": training.default_iterations,
-        "tune": training.warmup,
-        "chains": training.chains,
-        "target_accept": training.target_accept,
-        "max_tree_depth": 10,
-        "seed": 42,
-    }
-
-
 def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     forms = [*metadata.data_params, *metadata.train_params]
+    settings = catalog().settings_form(model_id)
 
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, **values: Any) -> None:
         begun = {"start": time.monotonic()}
         model = catalog().load_model_instance(model_id)
-        options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
+        options = {**given(settings, values), **given(metadata.train_params, values), "keep": keep}
         data_options = model.check_data_options(given(metadata.data_params, values))
         model.plan_training(**options)  # a wrong option is refused before the data are read
         shown_at = progress_on_stderr(quiet=quiet or as_json, begun=begun)
@@ -77,15 +59,10 @@ def _train_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     return click.Command(
         model_id,
         callback=run,
-        params=[*(parameter_option(parameter) for parameter in forms), *setting_options(_defaults(metadata))],
+        params=[*(parameter_option(parameter) for parameter in forms), *setting_options(settings)],
         help=metadata.description,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-
-
-def chosen_settings(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the person gave on the command line."""
-    return {name: values[name] for name in SETTINGS if values[name] is not None}
 
 
 def refuse_problems(result: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import click
 
 from modelwright.cli.console import progress_on_stderr, say
 from modelwright.cli.forms import ModelGroup, catalog, given, parameter_option
-from modelwright.cli.train import SETTINGS, chosen_settings, refuse_problems, setting_options, show_result
+from modelwright.cli.train import refuse_problems, setting_options, show_result
 from modelwright.core.interrupts import interrupts_at_progress
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ Options of data and training that are not given are those of the run that is con
 
 
 def _update_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
+    settings = catalog().settings_form(model_id)
+
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, run_ref: str | None, **values: Any) -> None:
         model = catalog().load_model_instance(model_id)
-        options = {**chosen_settings(values), **given(metadata.train_params, values), "keep": keep}
+        options = {**given(settings, values), **given(metadata.train_params, values), "keep": keep}
         with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
             result = model.update(given(metadata.data_params, values), run=run_ref, progress=progress, **options)
         show_result(model_id, result, as_json=as_json)
@@ -40,11 +42,10 @@ def _update_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     new = [parameter_option(parameter, needed=parameter.name == "data") for parameter in metadata.data_params]
     trained = [parameter_option(parameter, needed=False) for parameter in metadata.train_params]
     run_option = click.Option(("--run", "run_ref"), help="Run to continue [default: the newest complete one].")
-    inherited = dict.fromkeys(SETTINGS, "the run's")
     return click.Command(
         model_id,
         callback=run,
-        params=[*new, run_option, *trained, *setting_options(inherited)],
+        params=[*new, run_option, *trained, *setting_options(settings, needed=False)],
         help=_HELP.format(model=model_id),
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -154,6 +154,7 @@ class TrainingOutcome:
         tables: name -> `pandas.DataFrame`, kept as Parquet with the run.
         documents: name -> JSON-ready data, kept with the run.
         diagrams: Pictures kept as files of their own (the model graph).
+        files: File name ("model.safetensors") -> content, kept with the run as it is.
     """
 
     trace: Any
@@ -163,3 +164,4 @@ class TrainingOutcome:
     tables: dict[str, Any] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
     diagrams: tuple[Picture, ...] = ()
+    files: dict[str, bytes] = field(default_factory=dict)

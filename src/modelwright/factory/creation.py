@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.files import json_text
 from modelwright.core.seeds import check_seed
 from modelwright.factory.model_types import ModelTypeRegistry, model_types
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from flax import nnx
 
     from modelwright.generative.protocol import AbstractGenerativeModel
+    from modelwright.modalities import AbstractCodec
 
 
 @final
@@ -25,15 +27,15 @@ class ModelFactory:
         self.registry = model_types() if registry is None else registry
 
     def create_model(
-        self, config: ModelConfiguration, *, rngs: Any, modality: str | None = None, **kwargs: Any
+        self, config: ModelConfiguration, *, rngs: Any, modality: "str | AbstractCodec | None" = None, **kwargs: Any
     ) -> "AbstractGenerativeModel":
         """The model of a configuration, its parameters made.
 
         Args:
             config: What to build.
             rngs: `flax.nnx.Rngs`, a seed, or a JAX key.
-            modality: What the raw data are ("image", "text"); the model then takes and gives data as they are, and its
-                log probabilities are in their units.
+            modality: What the raw data are ("image", "text", or a codec of `modelwright.modalities`); the model then
+                takes and gives data as they are, and its log probabilities are in their units.
             **kwargs: Parts made in Python, for builders that take any.
 
         Raises:
@@ -46,11 +48,14 @@ class ModelFactory:
                 "make one with ModelConfiguration.from_mapping(...)"
             )
         model = self.registry.builder_for(config.model_class).build(config, rngs=as_rngs(rngs), **kwargs)
-        return model if modality is None else _with_modality(model, modality, config)
+        if modality is not None:
+            model = _with_modality(model, modality, config)
+        model.recipe = None if kwargs else recipe_of(config, model)  # parts made in Python are in no description
+        return model
 
 
 def create_model(
-    config: ModelConfiguration, *, rngs: Any, modality: str | None = None, **kwargs: Any
+    config: ModelConfiguration, *, rngs: Any, modality: "str | AbstractCodec | None" = None, **kwargs: Any
 ) -> "AbstractGenerativeModel":
     """The model of a configuration; see `ModelFactory.create_model`.
 
@@ -62,6 +67,13 @@ def create_model(
         (2, 'VAE')
     """
     return ModelFactory().create_model(config, rngs=rngs, modality=modality, **kwargs)
+
+
+def recipe_of(config: ModelConfiguration, model: "AbstractGenerativeModel") -> str:
+    """What a model was made from, as JSON: the configuration, and the codec before it."""
+    codec = getattr(model, "codec", None)
+    document = {"configuration": config.to_document(), "modality": None if codec is None else codec.to_document()}
+    return json_text(document, sort_keys=False)
 
 
 def as_rngs(rngs: Any) -> "nnx.Rngs":
@@ -89,11 +101,12 @@ def as_rngs(rngs: Any) -> "nnx.Rngs":
 
 
 def _with_modality(
-    model: "AbstractGenerativeModel", modality: str, config: ModelConfiguration
+    model: "AbstractGenerativeModel", modality: "str | AbstractCodec", config: ModelConfiguration
 ) -> "AbstractGenerativeModel":
     from modelwright.modalities import adapted
 
     try:
         return adapted(model, modality, config)
     except (LookupError, ValueError) as error:
-        raise ConfigurationError(f"Failed to apply modality {modality!r}: {error}", field=None) from error
+        name = modality if isinstance(modality, str) else modality.name
+        raise ConfigurationError(f"Failed to apply modality {name!r}: {error}") from error

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
@@ -11,52 +11,80 @@ from modelwright.core.names import suggestion
 if TYPE_CHECKING:
     from flax import nnx
 
+    from modelwright.generative.parameters import Parameter
     from modelwright.generative.protocol import AbstractGenerativeModel
     from modelwright.generative.reading import Resolved
 
 
-def class_of(configuration: ModelConfiguration, models: Mapping[str, str]) -> Any:
-    """The class of a configuration's dotted name.
+@runtime_checkable
+class ExplainingBuilder(Protocol):
+    """A builder that can say what it takes and what it made of it; those of the house can."""
 
-    Args:
-        configuration: The configuration.
-        models: Dotted name -> "module:class" that it stands for.
+    def declared(self, config: ModelConfiguration) -> "tuple[Parameter, ...]":
+        """The settings under `parameters` that the class of a configuration takes."""
+        ...
 
-    Raises:
-        ConfigurationError: the name is none of those; the nearest is given.
+    def explained(
+        self, config: ModelConfiguration, *, rngs: "nnx.Rngs"
+    ) -> "tuple[AbstractGenerativeModel, tuple[Resolved, ...]]":
+        """The model, and every value that it was built with."""
+        ...
+
+
+class AbstractFamilyBuilder:
+    """Builds the models of one family from a literal table.
+
+    Attributes:
+        models: Dotted name in a configuration -> "module:class" that it stands for.
     """
-    name = configuration.model_class
-    if name not in models:
-        short = {known.rpartition(".")[2]: known for known in models}
-        guess = short.get(name.rpartition(".")[2])
-        todo = f"did you mean {guess!r}? known: {', '.join(models)}" if guess else suggestion(name, models)
-        raise ConfigurationError(
-            "no model of this name is known; names are looked up, never imported",
-            field="model_class",
-            got=name,
-            todo=todo,
-        )
-    module, _, attribute = models[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
+    models: ClassVar[Mapping[str, str]]
 
-def build(
-    configuration: ModelConfiguration, models: Mapping[str, str], *, rngs: "nnx.Rngs", **kwargs: Any
-) -> "tuple[AbstractGenerativeModel, tuple[Resolved, ...]]":
-    """The model of a configuration, and every value it was built with.
+    def build(self, config: ModelConfiguration, *, rngs: "nnx.Rngs", **kwargs: Any) -> "AbstractGenerativeModel":
+        """The model of a configuration.
 
-    Args:
-        configuration: What to build.
-        models: As for `class_of`.
-        rngs: Of the initial parameters.
-        **kwargs: Parts made in Python, for classes that take any.
+        Args:
+            config: What to build.
+            rngs: Of the initial parameters.
+            **kwargs: Parts made in Python, for classes that take any.
 
-    Raises:
-        ConfigurationError: a value is not accepted, or is given and not used.
-    """
-    from modelwright.generative.reading import Reading
+        Raises:
+            ConfigurationError: a value is not accepted, or is given and not used.
+        """
+        return self.explained(config, rngs=rngs, **kwargs)[0]
 
-    model_class = class_of(configuration, models)
-    reading = Reading(configuration, model_class.__name__, model_class.declared)
-    model = model_class.from_reading(reading, rngs=rngs, **kwargs)
-    return model, reading.finished()
+    def declared(self, config: ModelConfiguration) -> "tuple[Parameter, ...]":
+        """The settings under `parameters` that the class takes."""
+        found: tuple[Parameter, ...] = self.class_of(config).declared
+        return found
+
+    def explained(
+        self, config: ModelConfiguration, *, rngs: "nnx.Rngs", **kwargs: Any
+    ) -> "tuple[AbstractGenerativeModel, tuple[Resolved, ...]]":
+        """The model, and every value that it was built with."""
+        from modelwright.generative.reading import Reading
+
+        model_class = self.class_of(config)
+        reading = Reading(config, model_class.__name__, model_class.declared)
+        model = model_class.from_reading(reading, rngs=rngs, **kwargs)
+        return model, reading.finished()
+
+    def class_of(self, config: ModelConfiguration) -> Any:
+        """The class of a configuration's dotted name.
+
+        Raises:
+            ConfigurationError: the name is none of the table; the nearest is given.
+        """
+        name = config.model_class
+        if name not in self.models:
+            by_class = {known.rpartition(".")[2]: known for known in self.models}
+            guess = by_class.get(name.rpartition(".")[2])
+            known = ", ".join(self.models)
+            raise ConfigurationError(
+                "no model of this name is known; names are looked up, never imported",
+                field="model_class",
+                got=name,
+                todo=f"did you mean {guess!r}? known: {known}" if guess else suggestion(name, self.models),
+            )
+        module, _, attribute = self.models[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)

@@ -24,13 +24,18 @@ def named_arrays(tree: Any) -> dict[str, np.ndarray]:
     return {_name(path): np.asarray(_plain(leaf)) for path, leaf in leaves}
 
 
+def packed(tree: Any) -> bytes:
+    """A tree's arrays as the content of a safetensors file."""
+    return bytes(save({name: np.asarray(values, order="C") for name, values in named_arrays(tree).items()}))
+
+
 def write_arrays(path: Path, tree: Any) -> str:
     """Write a tree's arrays atomically.
 
     Returns:
         The SHA-256 of the file.
     """
-    content = save({name: np.ascontiguousarray(values) for name, values in named_arrays(tree).items()})
+    content = packed(tree)
     write_bytes(path, content)
     return sha256_of_bytes(content)
 

@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import CapabilityError
+from modelwright.generative.conditioning import Condition
 from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.parameters import Parameter
 
@@ -94,6 +95,8 @@ class AbstractGenerativeModel(nnx.Module):
         offers: Which of `OFFERS` it answers. The methods of the others refuse, naming those that it has.
         log_prob_kind: What `log_prob` gives; None where it is not offered.
         example_shape: Shape of one example.
+        levels: How many values a number of an example can take (0 to levels - 1); None for real numbers.
+        condition: What it is conditioned on.
         recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
     """
 
@@ -103,6 +106,8 @@ class AbstractGenerativeModel(nnx.Module):
     log_prob_kind: ClassVar[Kind | None] = None
 
     example_shape: tuple[int, ...]
+    levels: int | None = None
+    condition: Condition = Condition()
     recipe: str | None = None
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:

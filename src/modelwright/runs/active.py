@@ -98,6 +98,8 @@ class ActiveRun:
         self._tell_parts_written(3)
         for name, document in outcome.documents.items():
             self.write_document(name, document)
+        for name, content in outcome.files.items():
+            self.write_file(name, content)
         for picture in pictures.values():
             self.write_picture(picture)
         self._update(verdict=plain(outcome.verdict.as_document(), field="verdict"), metrics=metrics, **self._so_far())
@@ -120,6 +122,10 @@ class ActiveRun:
         """Write JSON-ready data."""
         text = _document_text(name, document)
         return self._keep(self.paths.document_name(name), lambda path: write_text(path, text))
+
+    def write_file(self, name: str, content: bytes) -> Path:
+        """Write a file of the model's own, such as its arrays."""
+        return self._keep(self.paths.own_file_name(name), lambda path: write_bytes(path, content))
 
     def write_picture(self, picture: Picture) -> Path:
         """Write a picture as a file of its own."""

@@ -4,7 +4,7 @@ models/{model_id}/runs/{run_id}/manifest.json, lock
 models/{model_id}/traces/{run_id}.nc
 models/{model_id}/reports/{run_id}.html, {run_id}.json
 models/{model_id}/diagrams/{run_id}/{name}.svg
-models/{model_id}/checkpoints/{run_id}/{name}.parquet, {name}.json
+models/{model_id}/checkpoints/{run_id}/{name}.parquet, {name}.json, and a model's own files (model.safetensors)
 """
 
 import re
@@ -140,6 +140,18 @@ class RunPaths:
     def document_name(self, name: str) -> str:
         """A document, relative to the model's folder."""
         return f"checkpoints/{self.run_id}/{check_file_name(name, field='document')}.json"
+
+    def own_file_name(self, name: str) -> str:
+        """A file of the model's own ("model.safetensors"), relative to the model's folder."""
+        stem, _, suffix = name.rpartition(".")
+        if suffix in ("json", "parquet") or not re.fullmatch(r"[a-z0-9]+", suffix):
+            raise ConfigurationError(
+                "not the name of a file of one's own",
+                field="files",
+                expected="a stem and a suffix that says what it is",
+                got=name,
+            )
+        return f"checkpoints/{self.run_id}/{check_file_name(stem, field='files')}.{suffix}"
 
     def picture_name(self, name: str, suffix: str) -> str:
         """A picture, relative to the model's folder."""

@@ -127,6 +127,10 @@ class RunRecord:
         """A document as plain data."""
         return self._json(self.file(self.paths.document_name(name), what=f"document {name!r}", known=self.documents))
 
+    def own_file(self, name: str) -> Path:
+        """The path of a file of the model's own, after checking that it is the one that was written."""
+        return self.file(self.paths.own_file_name(name), what=f"file {name!r}")
+
     def report(self) -> Any:
         """The JSON twin of the report as plain data."""
         return self._json(self.file(self.paths.report_name("json"), what="report"))

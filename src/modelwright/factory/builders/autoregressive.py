@@ -1,22 +1,12 @@
 """The builder of autoregressive models."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import ClassVar, final
 
-from modelwright.configuration import ModelConfiguration
-from modelwright.factory.family import build
-
-if TYPE_CHECKING:
-    from flax import nnx
-
-    from modelwright.generative.protocol import AbstractGenerativeModel
+from modelwright.factory.family import AbstractFamilyBuilder
 
 
 @final
-class AutoregressiveBuilder:
+class AutoregressiveBuilder(AbstractFamilyBuilder):
     """Builds the models of the table."""
 
     models: ClassVar[dict[str, str]] = {}
-
-    def build(self, config: ModelConfiguration, *, rngs: "nnx.Rngs", **kwargs: Any) -> "AbstractGenerativeModel":
-        """The model of a configuration; see `modelwright.factory.family.build`."""
-        return build(config, self.models, rngs=rngs, **kwargs)[0]

@@ -80,7 +80,7 @@ def likelihood_is_normalised(subject: Subject) -> Measured:
         observation, output = model.observation, _some_output(subject, model)
         if observation.discrete:
             of_value = lambda value: observation.log_prob(output, jnp.full(output.shape[:-1], value))  # noqa: E731
-            return jnp.exp(jax.vmap(of_value)(jnp.arange(getattr(observation, "levels", 2)))).sum(0)
+            return jnp.exp(jax.vmap(of_value)(jnp.arange(observation.levels))).sum(0)
         # even steps of t in x = mean + sinh(t) / 100: fine near the mean, and as far out as tails may reach
         t, mean = jnp.linspace(-14.0, 14.0, 8001), observation.mean(output)
         density = jax.vmap(lambda t: jnp.exp(observation.log_prob(output, mean + jnp.sinh(t) / 100.0)))(t)

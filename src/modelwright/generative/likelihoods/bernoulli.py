@@ -24,7 +24,7 @@ class Bernoulli(AbstractObservation):
         -0.6931471824645996
     """
 
-    discrete: ClassVar[bool] = True
+    levels: ClassVar[int | None] = 2
 
     @property
     def outputs(self) -> int:

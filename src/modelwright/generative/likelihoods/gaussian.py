@@ -34,7 +34,7 @@ class Gaussian(AbstractObservation):
         -0.9189385175704956
     """
 
-    discrete: ClassVar[bool] = False
+    levels: ClassVar[int | None] = None
 
     scale: float | None = None
 

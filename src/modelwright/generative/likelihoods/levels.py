@@ -1,7 +1,7 @@
 """Whole numbers 0 to levels - 1: with an order (discretised logistic), or with a probability for each (categorical)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +41,6 @@ class DiscretisedLogistic(AbstractObservation):
         >>> float(jnp.exp(three.log_prob(output, jnp.arange(3))).sum().round(5))
         1.0
     """
-
-    discrete: ClassVar[bool] = True
 
     levels: int = 256
 
@@ -124,8 +122,6 @@ class Categorical(AbstractObservation):
         >>> float(Categorical(levels=4).log_prob(jnp.zeros((1, 4)), jnp.array([2]))[0])  # -log 4
         -1.3862943649291992
     """
-
-    discrete: ClassVar[bool] = True
 
     levels: int = 256
 

@@ -20,11 +20,16 @@ class AbstractObservation(ABC):
     as they are, so that its probabilities are of the data and of nothing scaled.
 
     Attributes:
-        discrete: Whether `log_prob` is of a probability (else of a density).
+        levels: How many values a number can take, 0 to levels - 1; None for real numbers.
         takes: The numbers that data may be, in words.
     """
 
-    discrete: ClassVar[bool]
+    levels: ClassVar[int | None]
+
+    @property
+    def discrete(self) -> bool:
+        """Whether `log_prob` is of a probability (else of a density)."""
+        return self.levels is not None
 
     @property
     @abstractmethod

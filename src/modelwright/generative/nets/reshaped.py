@@ -50,9 +50,7 @@ class ReshapedNet(nnx.Module):
 
     def __call__(self, x: Array, cond: Array | None = None, key: PRNGKeyArray | None = None) -> Array:
         """The output of each input, shape (n, *out_shape); a key leaves units out."""
-        x = x.reshape(len(x), -1).astype(self.net.layers[0].kernel.dtype)
-        cond = None if cond is None else cond.astype(x.dtype)
-        return self.net(x, cond, key).reshape(len(x), *self.out_shape)
+        return self.net(x.reshape(len(x), -1), cond, key).reshape(len(x), *self.out_shape)
 
     def begin(self, x: Array, start: Callable[[Array], Array]) -> None:
         """Let the output begin at what suits some examples, in place: the bias of the last layer.

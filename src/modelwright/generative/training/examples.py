@@ -17,7 +17,7 @@ from jaxtyping import Array, Int
 
 from modelwright.core.errors import DataError
 from modelwright.core.seeds import named_generator
-from modelwright.generative.protocol import Batch
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 
 
 class AbstractExamples(ABC):
@@ -31,6 +31,11 @@ class AbstractExamples(ABC):
     @abstractmethod
     def take(self, numbers: Int[Array, " n"]) -> Batch:
         """The examples of these numbers; may be traced."""
+
+    @property
+    @abstractmethod
+    def numbers(self) -> Array:
+        """All numbers that examples are made of."""
 
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
@@ -55,6 +60,11 @@ class Rows(AbstractExamples):
     def size(self) -> int:
         """How many there are."""
         return len(self.x)
+
+    @property
+    def numbers(self) -> Array:
+        """The examples."""
+        return self.x
 
     def take(self, numbers: Int[Array, " n"]) -> Batch:
         """The examples of these numbers."""
@@ -84,6 +94,11 @@ class Windows(AbstractExamples):
         """How many windows there are."""
         return max(len(self.sequence) - self.length + 1, 0)
 
+    @property
+    def numbers(self) -> Array:
+        """The sequence."""
+        return self.sequence
+
     def take(self, numbers: Int[Array, " n"]) -> Batch:
         """The windows that begin at these places."""
         return Batch(self.sequence[numbers[:, None] + jnp.arange(self.length)])
@@ -93,11 +108,16 @@ class Windows(AbstractExamples):
         return {"kind": "windows", "length": self.length, "sequence": _checksum(self.sequence)}
 
 
-def as_examples(data: Any, example_shape: tuple[int, ...], *, field: str = "data") -> AbstractExamples:
+def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data") -> AbstractExamples:
     """Examples from an array, a pair of arrays (examples, conditions), a `Batch`, or examples as they are.
 
+    Args:
+        data: The examples.
+        model: That is to take them.
+        field: What they are called in messages.
+
     Raises:
-        DataError: they are of another shape than the model's, empty, or not finite.
+        DataError: they are of another shape than the model's, empty, not finite, or no numbers that it knows.
     """
     if isinstance(data, AbstractExamples):
         found = jax.tree.map(jnp.asarray, data)
@@ -110,15 +130,30 @@ def as_examples(data: Any, example_shape: tuple[int, ...], *, field: str = "data
     if found.size == 0:
         raise DataError("there are no examples", field=field, expected="at least one")
     shape = jax.eval_shape(found.take, jax.ShapeDtypeStruct((1,), jnp.int32)).x.shape[1:]
-    if shape != tuple(example_shape):
+    if shape != tuple(model.example_shape):
         raise DataError(
             "examples of another shape than the model's",
             field=field,
-            expected=f"an array of shape (n, {', '.join(map(str, example_shape))})",
+            expected=f"an array of shape (n, {', '.join(map(str, model.example_shape))})",
             got=("n", *shape),
             todo="reshape the data, or set input_dim to their shape",
         )
+    if model.levels is not None:
+        _check_levels(found.numbers, model.levels, field)
     return found
+
+
+def _check_levels(values: Array, levels: int, field: str) -> None:
+    low, high = float(values.min()), float(values.max())
+    whole = jnp.issubdtype(values.dtype, jnp.integer) or bool((values == jnp.round(values)).all())
+    if low < 0 or high > levels - 1 or not whole:
+        raise DataError(
+            "numbers that the model does not know",
+            field=field,
+            expected=f"whole numbers from 0 to {levels - 1}",
+            got=f"{low:g} to {high:g}" + ("" if whole else ", fractions among them"),
+            todo="make the model with a modality, which brings the data to it",
+        )
 
 
 def _array(values: Any, field: str) -> np.ndarray:

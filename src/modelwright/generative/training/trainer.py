@@ -1,7 +1,7 @@
 """The one trainer of all generative models."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -15,6 +15,7 @@ from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_pr
 from modelwright.core.seeds import named_seed
 from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.generative.training.checkpoints import MANIFEST, identity, read_checkpoint, write_checkpoint
+from modelwright.generative.training.defaults import TrainingDefaults
 from modelwright.generative.training.evaluation import held_out_loss
 from modelwright.generative.training.examples import AbstractExamples, as_examples, numbers_of_steps
 from modelwright.generative.training.placement import placement_of
@@ -67,7 +68,7 @@ class Trainer:
 
     Args:
         model: The model.
-        settings: How to train.
+        settings: How to train; by default as the configuration says from which the model was made.
 
     Example:
         >>> from modelwright.configuration import ModelConfiguration
@@ -81,13 +82,13 @@ class Trainer:
     """
 
     model: AbstractGenerativeModel
-    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    settings: TrainingSettings | None = None
 
     def fit(
         self,
         data: Any,
         *,
-        steps: int,
+        steps: int | None = None,
         batch_size: int | None = None,
         eval_data: Any = None,
         evaluate_every: int | None = None,
@@ -101,7 +102,8 @@ class Trainer:
 
         Args:
             data: Examples, shape (n, *example_shape); a pair (examples, conditions); or `Windows` of a sequence.
-            steps: Steps in all, those of the checkpoint that is resumed included.
+            steps: Steps in all, those of the checkpoint that is resumed included; by default as the model's
+                configuration says (`steps` or `epochs` of its training defaults).
             batch_size: In place of the settings'.
             eval_data: Examples that are not trained on.
             evaluate_every: Steps between two looks at them; a twentieth of the steps by default.
@@ -116,10 +118,14 @@ class Trainer:
             DataError: the data do not fit the model.
         """
         began = time.perf_counter()
-        settings = self.settings if batch_size is None else replace(self.settings, batch_size=batch_size)
+        defaults = TrainingDefaults.of(self.model)
+        settings = defaults.settings if self.settings is None else self.settings
+        settings = settings if batch_size is None else replace(settings, batch_size=batch_size)
+        examples = as_examples(data, self.model)
+        if steps is None:
+            steps = replace(defaults, settings=settings).steps_for(examples.size)
         steps = _whole(steps, "steps")
-        examples = as_examples(data, self.model.example_shape)
-        held_out = None if eval_data is None else as_examples(eval_data, self.model.example_shape, field="eval_data")
+        held_out = None if eval_data is None else as_examples(eval_data, self.model, field="eval_data")
         if patience is not None and held_out is None:
             raise ConfigurationError(
                 "stopping early needs data that are not trained on", field="patience", todo="pass eval_data"

@@ -75,6 +75,7 @@ class AbstractAutoencoder(AbstractGenerativeModel):
         self.encoder = encoder
         self.decoder = decoder
         self.observation = observation
+        self.levels = observation.levels
         self.latent_dim = latent_dim
         self.example_shape = tuple(example_shape)
         self.kl_weight = kl_weight
@@ -108,6 +109,14 @@ class AbstractAutoencoder(AbstractGenerativeModel):
             value = -log_mean_exp(log_likelihood + p.log_prob(z) - q.log_prob(z)).mean()
         active = (q.mean.var(0) > ACTIVE).sum()
         return Loss(value, {"distortion": distortion, "rate": rate, "active_units": active, "kl_weight": weight})
+
+    def held_out_loss(self, batch: Batch, *, key: PRNGKeyArray) -> Loss:
+        """The negative bound of one latent, nats per example: unweighted, no unit left out."""
+        context = self.condition.vectors(batch.cond, len(batch.x))
+        q, p = self.posterior(batch.x, context), self.prior_of(context, len(batch.x))
+        distortion = -self._log_likelihood(batch.x, q.draw(key, (1,)), context, None).mean()
+        rate = q.divergence(p).sum(-1).mean()
+        return Loss(distortion + rate, {"distortion": distortion, "rate": rate})
 
     def weight_at(self, step: Array) -> Float[Array, ""]:
         """The weight of the divergence after a number of steps: min(1, step / warm_up_steps) of `kl_weight`."""

@@ -77,4 +77,4 @@ class ConditionalPrior(nnx.Module):
 
     def __call__(self, context: Float[Array, "n width"]) -> Float[Array, "n two_latent"]:
         """The means and raw log variances given each context."""
-        return self.net(context.astype(self.net.layers[0].kernel.dtype))
+        return self.net(context)

@@ -94,6 +94,7 @@ class VQVAE(AbstractGenerativeModel):
         self.codebook = codebook
         self.prior = prior
         self.observation = observation
+        self.levels = observation.levels
         self.grid = tuple(grid)
         self.latent_dim = codebook.vectors.shape[-1]
         self.example_shape = tuple(example_shape)
@@ -153,6 +154,10 @@ class VQVAE(AbstractGenerativeModel):
         """The sum of both objectives: their gradients do not meet, as no gradient passes through codes."""
         one, two = (objective.loss(self, batch, key, step) for objective in self.objectives())
         return Loss(one.value + two.value, {**one.metrics, **two.metrics})
+
+    def held_out_loss(self, batch: Batch, *, key: PRNGKeyArray) -> Loss:
+        """The negative bound, nats per example; the codebook stays as it is."""
+        return Loss(-self.log_prob(batch.x, cond=batch.cond).mean(), {})
 
     def sample(self, n: int, *, key: PRNGKeyArray, cond: Array | None = None) -> Array:
         """Examples drawn from p(x | c) with codes c from the prior, shape (n, *example_shape)."""

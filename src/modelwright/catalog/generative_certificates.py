@@ -1,0 +1,45 @@
+"""Certificates of generative models: a trained run, or the model as it is made, held to the laws."""
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from modelwright.core.errors import NotFoundError
+from modelwright.generative.laws.law import Ruling, Subject, certified
+from modelwright.generative.laws.table import LAWS
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch
+
+if TYPE_CHECKING:
+    from modelwright.catalog.generative_model import GenerativeModel
+
+EXAMPLES = 16
+
+
+def certificate(model: "GenerativeModel", run: str | None, seed: int) -> tuple[str, tuple[Ruling, ...]]:
+    """Which weights were looked at, and what came of every law that applies.
+
+    Args:
+        model: Of the catalog.
+        run: A run of it; None takes the newest complete one, or untrained weights where there is none.
+        seed: Of everything drawn while checking.
+    """
+    try:
+        record = model.trained_run(run)
+    except NotFoundError:
+        if run is not None:
+            raise
+        made = model.zoo.create_model(model.model_id, rngs=seed)
+        return "as it is made, untrained", rulings_of(made, seed)
+    return f"run {record.run_id}", rulings_of(model.model(record), seed)
+
+
+def rulings_of(model: AbstractGenerativeModel, seed: int) -> tuple[Ruling, ...]:
+    """Every law that applies to a model, on examples that it draws itself."""
+    condition, cond = model.condition, None
+    if condition.n_classes:
+        cond = jnp.arange(EXAMPLES) % condition.n_classes
+    elif condition.context_dim:
+        cond = jax.random.normal(jax.random.key(seed), (EXAMPLES, condition.context_dim))
+    x = model.sample(EXAMPLES, key=jax.random.key(seed), cond=cond)
+    return certified(Subject(model, Batch(x, cond), seed), LAWS)

@@ -1,0 +1,139 @@
+"""Generative models of the catalog: trained by the one trainer, kept as a description and a file of arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from modelwright.catalog.catalog_model import AbstractCatalogModel, Scored
+from modelwright.catalog.metadata import ModelMetadata
+from modelwright.catalog.parameters import InferenceParameter
+from modelwright.catalog.settings_forms import generative_settings_form
+from modelwright.catalog.updating import inherited_data_options
+from modelwright.core.progress import ProgressCallback
+from modelwright.core.sections import TrainingOutcome
+from modelwright.data.examples import Split, load_examples
+from modelwright.runs.record import RunRecord
+from modelwright.zoo import Zoo
+
+if TYPE_CHECKING:
+    from modelwright.generative.protocol import AbstractGenerativeModel
+
+DESCRIPTION, ARRAYS = "model", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class GenerativeSettings:
+    """How long and how to train; None leaves it as the zoo's entry says.
+
+    Args:
+        steps: Steps in all.
+        epochs: Times that each example is looked at, in place of steps.
+        batch_size: Examples of one update.
+        learning_rate: Of Adam, at its highest.
+        seed: Of initial weights, order of the data, and noise.
+    """
+
+    steps: int | None
+    epochs: float | None
+    batch_size: int | None
+    learning_rate: float | None
+    seed: int
+
+    def overrides(self) -> dict[str, Any]:
+        """The training defaults that these replace."""
+        given = {name: getattr(self, name) for name in ("steps", "epochs", "batch_size", "learning_rate")}
+        return {**{name: value for name, value in given.items() if value is not None}, "seed": self.seed}
+
+
+@final
+class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
+    """An entry of the zoo as a model of the catalog.
+
+    Args:
+        model_id: Name of the entry.
+        metadata: What the catalog says of it.
+        project: The folder below which `models/{model_id}/` lies.
+        zoo: Where the entry is.
+    """
+
+    def __init__(self, model_id: str, metadata: ModelMetadata, project: Path, zoo: Zoo | None = None) -> None:
+        super().__init__(model_id, metadata, project)
+        self.zoo = Zoo() if zoo is None else zoo
+
+    def load_data(self, **options: Any) -> Split:
+        """The examples in three parts."""
+        return load_examples(options["data"])
+
+    def describe_data(self, data: Split) -> dict[str, Any]:
+        """Sizes, shape and a checksum."""
+        return data.describe()
+
+    def settings_parameters(self) -> tuple[InferenceParameter, ...]:
+        """Steps or epochs, batch size, learning rate and seed."""
+        return generative_settings_form()
+
+    def make_settings(self, values: Mapping[str, Any]) -> GenerativeSettings:
+        """The settings from checked values."""
+        return GenerativeSettings(**values)
+
+    def seeds_of(self, settings: GenerativeSettings) -> dict[str, int]:
+        """The one seed."""
+        return {"seed": settings.seed}
+
+    def fit(
+        self, data: Split, *, settings: GenerativeSettings, progress: ProgressCallback, **parameters: Any
+    ) -> TrainingOutcome:
+        """Train as the entry says, and judge what came of it; killed, the same command goes on where it was."""
+        from modelwright.catalog.generative_training import train_entry
+
+        overrides = {**parameters, **settings.overrides()}
+        unfinished = self.get_output_paths()["output"] / "unfinished"
+        return train_entry(self.zoo, self.model_id, data, overrides, folder=unfinished, progress=progress)
+
+    def model(self, run: RunRecord) -> "AbstractGenerativeModel":
+        """The trained model of a run."""
+        from modelwright.factory.stored_models import model_from_parts
+
+        return model_from_parts(run.document(DESCRIPTION), run.own_file(ARRAYS))
+
+    def sample(self, n: int, *, seed: int = 0, label: int | None = None, run: str | None = None) -> Any:
+        """Examples drawn from a trained run, as people have them.
+
+        Args:
+            n: How many.
+            seed: The same seed gives the same examples.
+            label: What they are conditioned on, for models that are.
+            run: As in `predict`.
+        """
+        from modelwright.catalog.generative_training import drawn
+
+        return drawn(self.model(self.trained_run(run)), n, seed=seed, label=label)
+
+    def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
+        """Log probabilities of examples."""
+        from modelwright.catalog.generative_training import log_probabilities
+
+        data = load_examples(params["data"] or inherited_data_options(run)["data"])
+        found = log_probabilities(self.model(run), data.test, limit=params["limit"])
+        values = [round(float(value), 4) for value in found.value]
+        return {
+            "title": "Log probabilities, nats",
+            "predictions": [{"example": k, "log_prob": value} for k, value in enumerate(values)],
+            "credible_intervals": [{"kind": found.kind} for _ in values],
+        }
+
+    def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
+        """How surprising each example is: minus its log probability, nats."""
+        import numpy as np
+        import pandas as pd
+
+        from modelwright.catalog.generative_training import log_probabilities
+
+        data = load_examples(options.get("data") or inherited_data_options(run)["data"])
+        found = log_probabilities(self.model(run), data.test, limit=None)
+        surprise = -np.asarray(found.value, float)
+        frame = pd.DataFrame({"example": np.arange(len(surprise)), "surprise": surprise})
+        frame = frame.sort_values("surprise", ascending=False, ignore_index=True)
+        note = f"surprise is minus the log probability in nats ({found.kind}), of the examples that are reported on"
+        return Scored(frame, ("example", "surprise"), (note,))

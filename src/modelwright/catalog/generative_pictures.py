@@ -1,0 +1,103 @@
+"""Pictures of a training: the loss over the steps, and samples of what the model is of."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from modelwright.core.sections import Picture
+from modelwright.data.examples import Split
+
+if TYPE_CHECKING:
+    from modelwright.generative.training import Fit
+
+WIDTH = 8
+"""Samples in a row of a picture."""
+
+
+def loss_picture(fit: "Fit") -> Picture:
+    """Training and held-out loss over the steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    name = next(key for key in fit.history if key.endswith("loss"))
+    axes.plot(fit.history["step"], fit.history[name], color="0.6", label="trained on")
+    if fit.evaluations:
+        steps, losses = zip(*fit.evaluations, strict=True)
+        axes.plot(steps, losses, color="C0", marker=".", label="held out")
+    settled = np.asarray(fit.history[name][len(fit.history[name]) // 10 :])
+    if len(settled) > 2:  # the first steps would flatten the rest
+        span = float(np.ptp(settled)) or 1.0
+        axes.set_ylim(float(settled.min()) - 0.3 * span, float(settled.max()) + 0.3 * span)
+    axes.set_xlabel("step")
+    axes.set_ylabel("nats per example")
+    axes.legend(frameon=False)
+    return Picture("loss", "Loss", _svg(figure), "svg", "Training and held-out loss over the steps")
+
+
+def samples_picture(samples: Any, data: Split) -> Picture | None:
+    """Samples beside data: images in a grid, points in the plane; None where there is nothing to see."""
+    if not isinstance(samples, np.ndarray):
+        return None
+    content = image_grid(samples) if is_image(samples) else points_png(samples, np.asarray(data.test.x))
+    if content is None:
+        return None
+    return Picture("samples", "Samples", content, "png", f"{len(samples)} samples of the model")
+
+
+def is_image(x: np.ndarray) -> bool:
+    """Whether examples are height x width x channels of one or three channels."""
+    return x.ndim == 4 and x.shape[-1] in (1, 3)
+
+
+def image_grid(images: np.ndarray) -> bytes:
+    """A PNG of images side by side, each scaled to the whole range of all of them.
+
+    Args:
+        images: Shape (n, height, width, channels), channels 1 or 3.
+    """
+    from matplotlib.figure import Figure
+
+    x = np.asarray(images, float)
+    span = float(np.ptp(x)) or 1.0
+    x = (x - x.min()) / span
+    rows = -(-len(x) // WIDTH)
+    height, width, channels = x.shape[1:]
+    sheet = np.ones((rows * (height + 1) + 1, WIDTH * (width + 1) + 1, channels))
+    for k, image in enumerate(x):
+        top, left = (k // WIDTH) * (height + 1) + 1, (k % WIDTH) * (width + 1) + 1
+        sheet[top : top + height, left : left + width] = image
+    scale = max(1, 640 // sheet.shape[1])
+    sheet = sheet.repeat(scale, 0).repeat(scale, 1)
+    figure = Figure(figsize=(sheet.shape[1] / 100, sheet.shape[0] / 100), dpi=100)
+    figure.figimage(sheet[..., 0] if channels == 1 else sheet, cmap="gray", vmin=0.0, vmax=1.0)
+    return _png(figure)
+
+
+def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes | None:
+    """A PNG of points in the plane, over those of the data; None for points of another dimension."""
+    from matplotlib.figure import Figure
+
+    if samples.ndim != 2 or samples.shape[1] != 2:
+        return None
+    figure = Figure(figsize=(4, 4), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    if data is not None and data.shape[1:] == (2,):
+        axes.scatter(data[:2000, 0], data[:2000, 1], s=4, color="0.8", label="data")
+    axes.scatter(samples[:, 0], samples[:, 1], s=6, color="C0", label="samples")
+    axes.set_aspect("equal")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def _svg(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return stream.getvalue()
+
+
+def _png(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()

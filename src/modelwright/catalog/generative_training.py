@@ -1,0 +1,241 @@
+"""One training of a zoo entry from data to outcome; the framework is imported here, when something is trained."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from modelwright.catalog.generative_pictures import loss_picture, samples_picture
+from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.core.files import json_text
+from modelwright.core.progress import ProgressCallback, ProgressEvent
+from modelwright.core.sections import Section, Table, TrainingOutcome
+from modelwright.core.verdict import Finding, Grade, Verdict
+from modelwright.data.examples import Examples, Split
+from modelwright.factory.stored_models import parts_of
+from modelwright.generative.log_prob import LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
+from modelwright.generative.training import Fit, Rows, Trainer, TrainingDefaults, Windows
+from modelwright.modalities import AdaptedModel, TextCodec
+from modelwright.zoo import Zoo, ZooEntry
+
+BLOCK = 256
+"""Examples whose log probability is found together."""
+
+SHOWN = 64
+"""Samples in the report."""
+
+
+def train_entry(
+    zoo: Zoo, name: str, data: Split, overrides: dict[str, Any], *, folder: Path, progress: ProgressCallback
+) -> TrainingOutcome:
+    """Train an entry of the zoo.
+
+    Args:
+        zoo: Where it is.
+        name: Of the entry.
+        data: Examples in three parts.
+        overrides: As for `Zoo.configuration`.
+        folder: For checkpoints of a training that was killed; what was written is removed at the end.
+        progress: Called with `ProgressEvent`s.
+    """
+    entry = zoo.entry(name)
+    progress(ProgressEvent("build", 0, 1, "model"))
+    config = zoo.configuration(name, **overrides)
+    model = zoo.create_model(name, rngs=overrides.get("seed", 0), **overrides)
+    defaults = TrainingDefaults.from_mapping(config.training_defaults)
+    checkpoints = folder / hashlib.sha256((json_text(overrides) + json_text(data.describe())).encode()).hexdigest()[:16]
+    fit = Trainer(model).fit(
+        trained_on(model, data.train),
+        eval_data=trained_on(model, data.valid),
+        patience=defaults.patience,
+        checkpoint_dir=checkpoints,
+        progress=progress,
+    )
+    progress(ProgressEvent("check", 0, 1, "figures"))
+    reached = held_out_nats(model, data.test)
+    outcome = _outcome(entry, data, model, fit, reached, overrides)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return outcome
+
+
+def trained_on(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows:
+    """A part of the data as the trainer takes it."""
+    x = prepared(model, part)
+    if isinstance(part.x, str):
+        return Windows(jnp.asarray(x), model.example_shape[0])
+    labels = part.labels if model.condition.width else None
+    return Rows(jnp.asarray(x), None if labels is None else jnp.asarray(labels))
+
+
+def prepared(model: AbstractGenerativeModel, part: Examples) -> np.ndarray:
+    """Examples as the model's codec makes them; without one, numbers of the model's shape."""
+    if isinstance(model, AdaptedModel):
+        return model.codec.prepare(part.x)
+    if isinstance(part.x, str):
+        raise DataError("text for a model without a vocabulary", field="data", todo="add modality: text to the entry")
+    x = np.asarray(part.x)
+    if x.shape[1:] != tuple(model.example_shape):
+        raise DataError(
+            "examples of another shape than the model's",
+            field="data",
+            expected=str(model.example_shape),
+            got=x.shape[1:],
+        )
+    return x
+
+
+def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> tuple[float, float, str]:
+    """Minus the mean log probability of a part in nats per example, its standard error, and what kind of number it is.
+
+    A text is cut into windows that follow each other; what stands before a window is not known to the model.
+    """
+    found = log_probabilities(model, part, limit=None)
+    values = -np.asarray(found.value, float)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), found.kind
+
+
+def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: int | None) -> LogProb:
+    """Log probabilities of examples, nats, in blocks."""
+    from flax import nnx
+
+    x = prepared(model, part)
+    labels = part.labels if model.condition.width and not isinstance(part.x, str) else None
+    if isinstance(part.x, str):
+        length = model.example_shape[0]
+        x = x[: len(x) // length * length].reshape(-1, length)
+    x = x[:limit]
+    graph, state = nnx.split(model)
+
+    @jax.jit
+    def block(state: Any, x: Any, cond: Any, key: Any) -> LogProb:
+        return nnx.merge(graph, state).log_prob(x, key=key, cond=cond)
+
+    found = []
+    for k, start in enumerate(range(0, len(x), BLOCK)):
+        rows = slice(start, start + BLOCK)
+        cond = None if labels is None else jnp.asarray(labels[rows])
+        found.append(block(state, jnp.asarray(x[rows]), cond, jax.random.fold_in(jax.random.key(0), k)))
+    return LogProb(jnp.concatenate([each.value for each in found]), found[0].kind)
+
+
+def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | None) -> Any:
+    """Examples drawn from a model, as people have them: arrays, or texts."""
+    if "sample" not in model.offers:
+        model._lacks("sample")
+    condition, cond = model.condition, None
+    if condition.n_classes:
+        if label is None:
+            cond = jnp.arange(n) % condition.n_classes
+        elif 0 <= label < condition.n_classes:
+            cond = jnp.full(n, label)
+        else:
+            raise ConfigurationError(
+                "no such label", field="label", expected=f"0 to {condition.n_classes - 1}", got=label
+            )
+    elif label is not None:
+        raise ConfigurationError("the model is not conditioned on labels", field="label", got=label)
+    from flax import nnx
+
+    graph, state = nnx.split(model)
+    x = jax.jit(lambda state, key: nnx.merge(graph, state).sample(n, key=key, cond=cond))(state, jax.random.key(seed))
+    return model.codec.present(np.asarray(x)) if isinstance(model, AdaptedModel) else np.asarray(x)
+
+
+def _outcome(
+    entry: ZooEntry,
+    data: Split,
+    model: AbstractGenerativeModel,
+    fit: Fit,
+    reached: tuple[float, float, str],
+    overrides: dict[str, Any],
+) -> TrainingOutcome:
+    nats, error, kind = reached
+    size = int(np.prod(model.example_shape))
+    is_text = isinstance(model, AdaptedModel) and isinstance(model.codec, TextCodec)
+    per_number = nats / size if is_text else nats / (size * np.log(2.0))
+    name = "nats_per_symbol" if is_text else "bits_per_dim"
+    metrics = {"nats": nats, "nats_error": error, name: per_number, "kind": kind, "steps": fit.steps}
+    metrics |= {"parameters": count_parameters(model), "seconds": round(fit.seconds, 2)}
+    own = [key for key in overrides if key != "seed"]
+    findings = (
+        _course(fit),
+        _generalises(fit),
+        _figure(entry, data, {"nats": nats, name: per_number}, own, error),
+    )
+    description, arrays = parts_of(model)
+    samples = drawn(model, SHOWN, seed=0, label=None) if "sample" in model.offers else None
+    pictures = tuple(p for p in (loss_picture(fit), samples_picture(samples, data)) if p is not None)
+    words = {"exact": "exact", "bound": "a lower bound of the log probability"}[kind]
+    text = [f"On {len(data.test):,} examples held out: {nats:.4g} +- {error:.2g} nats per example ({words})."]
+    if isinstance(samples, list):
+        text += ["A sample:", samples[0]]
+    table = Table(
+        "Held-out loss", ("step", "nats per example"), tuple((step, round(loss, 4)) for step, loss in fit.evaluations)
+    )
+    return TrainingOutcome(
+        trace=None,
+        verdict=Verdict.of(findings),
+        metrics=metrics,
+        sections=(Section("What it learned", tuple(text), (table,), pictures),),
+        documents={"model": json.loads(description), "history": fit.history},
+        files={"model.safetensors": arrays},
+    )
+
+
+def _course(fit: Fit) -> Finding:
+    threshold = "good when every update was finite and the training ran to its end"
+    if fit.ended == "diverged":
+        sentence = f"{fit.skipped} updates were not finite, and the training was stopped"
+        advice = "Take a smaller learning rate, or clip the gradient."
+        return Finding("course", "updates left out", fit.skipped, Grade.PROBLEM, threshold, sentence, advice)
+    if fit.skipped:
+        sentence = f"{fit.skipped} updates were not finite and were left out"
+        advice = "A smaller learning rate, or a clipped gradient, may avoid it."
+        return Finding("course", "updates left out", fit.skipped, Grade.WARNING, threshold, sentence, advice)
+    ended = "stopped where the held-out loss no longer fell" if fit.ended == "early" else "ran to its end"
+    return Finding("course", "updates left out", 0, Grade.GOOD, threshold, f"the training {ended}")
+
+
+def _generalises(fit: Fit) -> Finding:
+    threshold = "good while the last held-out loss is within 2 % of the best"
+    label = "last held-out loss over the best, less one"
+    if fit.best is None:
+        sentence = "no data were held out, so nothing is known of how it does on new ones"
+        return Finding("held_out", label, None, Grade.UNKNOWN, threshold, sentence, "Hold some data out.")
+    best, last = fit.best[1], fit.evaluations[-1][1]
+    excess = (last - best) / max(abs(best), 1e-12)
+    if excess > 0.02 and fit.ended != "early":
+        sentence = f"the held-out loss rose again, from {best:.4g} at step {fit.best[0]} to {last:.4g}: overfitting"
+        advice = "Train with patience, with fewer steps, more data, or units left out."
+        return Finding("held_out", label, excess, Grade.WARNING, threshold, sentence, advice)
+    return Finding("held_out", label, excess, Grade.GOOD, threshold, f"the held-out loss ended at {last:.4g} nats")
+
+
+def _figure(entry: ZooEntry, data: Split, found: dict[str, float], own: list[str], error: float) -> Finding:
+    expected = entry.expected
+    threshold = "good when the entry's figure is reached within its tolerance and two standard errors"
+    label = "held-out figure"
+    reason = None
+    if expected.construction_only is not None:
+        reason = f"no figure is known for this entry: {expected.construction_only}"
+    elif own:
+        reason = f"the entry's figure is for its own settings, and {', '.join(own)} differ"
+    elif Path(str(expected.data)).name != data.name:
+        reason = f"the entry's figure is for {expected.data}"
+    value = found.get(str(expected.metric))
+    if reason is not None or value is None:
+        sentence = reason or "its figure was not measured"
+        return Finding("figure", label, value, Grade.UNKNOWN, threshold, sentence, "")
+    stated, within = float(expected.value or 0.0), float(expected.tolerance or 0.0)
+    worse = value - stated - within - 2.0 * error * value / max(found["nats"], 1e-9)
+    words = f"{value:.4g} {expected.metric}, expected {stated:g} within {within:g}"
+    if worse > 0.0:
+        advice = "Compare versions and data with the entry; modelwright zoo verify trains it anew."
+        return Finding("figure", label, value, Grade.PROBLEM, threshold, f"the figure is not reached: {words}", advice)
+    return Finding("figure", label, value, Grade.GOOD, threshold, f"the figure is reached: {words}")

@@ -1,0 +1,105 @@
+"""`modelwright sample`, `certify` and `explain`: what generative models are asked on the command line."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modelwright.cli.console import say, show_json, show_table
+from modelwright.cli.forms import catalog
+from modelwright.core.errors import ConfigurationError, UntrustedError
+
+if TYPE_CHECKING:
+    from modelwright.catalog.generative_model import GenerativeModel
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+SUFFIXES = (".png", ".npy", ".txt")
+
+
+@click.command(context_settings=_HELP)
+@click.argument("model_id", metavar="MODEL")
+@click.option("--n", "n", type=click.IntRange(1, 1_000_000), default=64, help="How many [default: 64].")
+@click.option("--out", required=True, help="File to write: .png (images, points), .npy (arrays) or .txt (texts).")
+@click.option("--seed", type=int, default=0, help="The same seed gives the same examples [default: 0].")
+@click.option("--label", type=int, help="Class of the examples, for models of labels [default: all in turn].")
+@click.option("--run", "run_ref", help="Run to draw from [default: the newest complete one].")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def sample(model_id: str, n: int, out: str, seed: int, label: int | None, run_ref: str | None, as_json: bool) -> None:
+    """Draw examples from a trained generative model into a file."""
+    from modelwright.catalog.generative_files import check_samples_file, write_samples
+    from modelwright.core.seeds import check_seed
+
+    check_seed(seed)
+    path = Path(out)
+    check_samples_file(path)
+    samples = generative(model_id).sample(n, seed=seed, label=label, run=run_ref)
+    write_samples(path, samples)
+    if as_json:
+        show_json({"model_id": model_id, "n": n, "seed": seed, "out": str(path)})
+    else:
+        say(f"{n} samples of {model_id} written to {path}")
+
+
+@click.command(context_settings=_HELP)
+@click.argument("model_id", metavar="MODEL")
+@click.option("--run", "run_ref", help="Run to certify [default: the newest complete one, else an untrained model].")
+@click.option("--seed", type=int, default=0, help="Of everything drawn while checking [default: 0].")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def certify(model_id: str, run_ref: str | None, seed: int, as_json: bool) -> None:
+    """Hold a generative model to the laws of its family: one line each, with figure and tolerance.
+
+    Ends with exit code 4 when a law is broken.
+    """
+    from modelwright.catalog.generative_certificates import certificate
+
+    weights, rulings = certificate(generative(model_id), run_ref, seed)
+    if as_json:
+        rows = [
+            {"law": r.law, "figure": r.measured.figure, "tolerance": r.measured.tolerance, "holds": r.measured.holds}
+            for r in rulings
+        ]
+        show_json({"model_id": model_id, "weights": weights, "laws": rows})
+    else:
+        say(f"{model_id}, {weights}")
+        for ruling in rulings:
+            click.echo(ruling.line)
+    broken = [ruling.law for ruling in rulings if not ruling.measured.holds]
+    if broken:
+        raise UntrustedError(f"{len(broken)} of {len(rulings)} laws are broken: {'; '.join(broken)}")
+
+
+@click.command(context_settings=_HELP)
+@click.argument("configuration", type=click.Path(dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(configuration: str, as_json: bool) -> None:
+    """Say what a configuration file would build: every value and where it came from, sizes and costs."""
+    from modelwright.configuration import ModelConfiguration
+    from modelwright.core.sections import table_document
+    from modelwright.factory.explanation import explain as explained
+    from modelwright.zoo import zoo
+
+    known = configuration in zoo.files() and not Path(configuration).exists()
+    config = zoo.configuration(configuration) if known else ModelConfiguration.from_file(configuration)
+    tables = explained(config).tables()
+    if as_json:
+        show_json([table_document(table) for table in tables])
+        return
+    for table in tables:
+        show_table(table)
+        click.echo()
+
+
+def generative(model_id: str) -> "GenerativeModel":
+    """A generative model of the catalog.
+
+    Raises:
+        ConfigurationError: the model is of another kind.
+    """
+    model: Any = catalog().load_model_instance(model_id)
+    from modelwright.catalog.generative_model import GenerativeModel
+
+    if not isinstance(model, GenerativeModel):
+        raise ConfigurationError(
+            f"{model_id} is no generative model", field="model", todo="choose one of: modelwright zoo list"
+        )
+    return model

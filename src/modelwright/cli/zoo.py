@@ -1,0 +1,78 @@
+"""`modelwright zoo`: configurations that reach a stated figure."""
+
+from typing import Any
+
+import click
+
+from modelwright.cli.console import progress_on_stderr, show_json, show_table, show_verdict
+from modelwright.cli.forms import project_folder
+from modelwright.core.errors import UntrustedError
+from modelwright.core.interrupts import interrupts_at_progress
+from modelwright.core.sections import Table
+from modelwright.core.verdict import Grade
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(context_settings=_HELP)
+def zoo() -> None:
+    """Configurations that reach a stated figure: list, show, verify."""
+
+
+@zoo.command("list", context_settings=_HELP)
+@click.option("--category", help="Only these: vision, protein, text, audio, tabular, toy.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_entries(category: str | None, as_json: bool) -> None:
+    """List the entries with what they reach."""
+    from modelwright.zoo import zoo as entries
+
+    found = [entries.entry(name) for name in entries.list_configs(category)]
+    if as_json:
+        show_json([entries.get_info(entry.name) for entry in found])
+        return
+    rows = tuple((e.name, e.category, e.type, _figure(e.expected), e.description) for e in found)
+    show_table(Table("Zoo", ("name", "category", "family", "expected", "description"), rows))
+
+
+@zoo.command(context_settings=_HELP)
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(name: str, as_json: bool) -> None:
+    """Show one entry: its whole file, as it is read."""
+    import yaml
+
+    from modelwright.zoo import zoo as entries
+
+    info = entries.get_info(name)
+    if as_json:
+        show_json(info)
+    else:
+        click.echo(yaml.safe_dump(info, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@zoo.command(context_settings=_HELP)
+@click.argument("name")
+@click.option("--data", help="File with the entry's data, where they are not built in.")
+@click.option("--seed", type=int, default=42, help="Of the training [default: 42].")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def verify(name: str, data: str | None, seed: int, as_json: bool, quiet: bool) -> None:
+    """Train an entry anew and hold the figure against the one it states; exit code 4 when it is not reached."""
+    from modelwright.catalog.zoo_verification import verified
+
+    with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
+        found = verified(name, data=data, seed=seed, project=project_folder(), progress=progress)
+    document: dict[str, Any] = {"name": name, "metrics": found.metrics, "verdict": found.verdict.as_document()}
+    if as_json:
+        show_json(document)
+    else:
+        show_table(Table(name, ("figure", "value"), tuple(found.metrics.items())))
+        show_verdict(found.verdict)
+    if found.verdict.grade is Grade.PROBLEM:
+        raise UntrustedError(f"{name} does not reach its figure")
+
+
+def _figure(expected: Any) -> str:
+    if expected.construction_only is not None:
+        return "built only"
+    return f"{expected.value:g} {expected.metric}, {expected.minutes:g} min"

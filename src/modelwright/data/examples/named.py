@@ -1,0 +1,197 @@
+"""Built-in sets by name, and files: images, points and texts ready to be shared out."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from modelwright.core.errors import DataError, MissingDependencyError, NotFoundError, StorageError
+from modelwright.core.names import suggestion
+from modelwright.core.seeds import named_generator
+from modelwright.data.examples.points import PLANES
+from modelwright.data.examples.split import Examples, Split, split_rows, split_text
+
+POINTS = 10_000
+"""Points that are drawn of a distribution over the plane."""
+
+LARGEST_FILE = 2 << 30
+"""Bytes of a file of examples; larger ones do not fit in memory beside a model."""
+
+
+def digits(seed: int) -> Split:
+    """1,797 handwritten digits, 8 x 8 pixels of 17 greys, with their labels (scikit-learn's copy of UCI's set)."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the set of digits comes with scikit-learn, which is not installed",
+            field="data",
+            todo="pip install 'modelwright[generative]'",
+        ) from error
+    found = load_digits()
+    x = found.images.astype(np.uint8)[..., None]
+    return Split("digits", *split_rows(x, found.target.astype(np.int32), seed), kind="images", levels=17)
+
+
+def python_topics(seed: int) -> Split:
+    """The help topics of the running Python: some 700,000 characters of English about the language."""
+    from pydoc_data.topics import topics
+
+    text = "\n\n".join(topics[name] for name in sorted(topics))
+    plain = "".join(character for character in text if character == "\n" or 32 <= ord(character) < 127)
+    return Split("python_topics", *split_text(plain), kind="text")
+
+
+def _plane(name: str) -> Callable[[int], Split]:
+    def made(seed: int) -> Split:
+        x = PLANES[name]().draw(POINTS, named_generator(seed, name)).astype(np.float32)
+        return Split(name, *split_rows(x, None, seed), kind="points")
+
+    return made
+
+
+EXAMPLE_SETS: dict[str, Callable[[int], Split]] = {
+    "digits": digits,
+    "python_topics": python_topics,
+    **{name: _plane(name) for name in PLANES},
+}
+"""Name -> what makes the set from a seed."""
+
+
+def load_examples(source: str | Path, *, seed: int = 0) -> Split:
+    """A built-in set, or a file.
+
+    Files: .npy and .npz of numbers with the examples along the first axis (in an .npz `x_train` and `x_test` where they
+    are, else its only array or `x`; labels `y_train`, `y_test`, `y`, `label`), .csv with a column per number, .txt and
+    .txt.gz of text.
+
+    Args:
+        source: A name of `EXAMPLE_SETS`, or a path.
+        seed: Of the split into parts, where the source has none.
+
+    Raises:
+        NotFoundError: it is neither. DataError: the file cannot be used as it is.
+
+    Example:
+        >>> load_examples("moons").describe()["shape"]
+        [2]
+    """
+    if str(source) in EXAMPLE_SETS:
+        return EXAMPLE_SETS[str(source)](seed)
+    path = Path(source)
+    if not path.is_file():
+        raise NotFoundError(
+            f"no set of examples and no file is called {str(source)!r}",
+            field="data",
+            todo=suggestion(str(source), EXAMPLE_SETS),
+        )
+    if path.stat().st_size > LARGEST_FILE:
+        raise DataError("the file is too large", field="data", expected=f"at most {LARGEST_FILE >> 30} GiB")
+    name = path.name.lower()
+    if name.endswith((".txt", ".txt.gz")):
+        return Split(path.name, *split_text(_text(path)), kind="text")
+    if name.endswith((".npy", ".npz")):
+        return _from_arrays(path, _arrays(path), seed)
+    if name.endswith((".csv", ".csv.gz")):
+        return _from_arrays(path, {"x": _csv(path)}, seed)
+    raise DataError(
+        f"{path.name} is of no known kind", field="data", expected=".npy, .npz, .csv, .txt or .txt.gz", got=path.suffix
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                content = stream.read(LARGEST_FILE + 1)
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is not UTF-8 text", field="data", todo="convert it to UTF-8") from error
+    except (OSError, EOFError) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+    if len(text) < 100:
+        raise DataError("too short a text", field="data", expected="at least 100 characters", got=len(text))
+    return text
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return {"x": found}
+        with found as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path.name} holds no plain arrays: {error}", field="data") from error
+
+
+def _csv(path: Path) -> np.ndarray:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path.name} is no table: {error}", field="data") from error
+    wrong = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    if wrong:
+        raise DataError(
+            f"the column {wrong[0]!r} of {path.name} holds no numbers", field="data", expected="columns of numbers"
+        )
+    return frame.to_numpy(float)
+
+
+def _from_arrays(path: Path, arrays: dict[str, np.ndarray], seed: int) -> Split:
+    if "x_train" in arrays:
+        train = Examples(arrays["x_train"], arrays.get("y_train"))
+        if "x_test" not in arrays:
+            parts = split_rows(train.x, train.labels, seed)
+        else:
+            first, second, third = split_rows(train.x, train.labels, seed)
+            joined = _joined(first, third)  # the file has its own part to report on
+            parts = (joined, second, Examples(arrays["x_test"], arrays.get("y_test")))
+    else:
+        of_numbers = [name for name, values in arrays.items() if values.ndim > 1]
+        name = "x" if "x" in arrays else of_numbers[0] if len(of_numbers) == 1 else None
+        if name is None:
+            raise DataError(
+                f"which array of {path.name} holds the examples?",
+                field="data",
+                expected="one called x, or x_train and x_test",
+                got=", ".join(arrays),
+            )
+        labels = next((arrays[key] for key in ("y", "label", "labels") if key in arrays), None)
+        parts = split_rows(arrays[name], labels, seed)
+    for part in parts:
+        _check(path, part)
+    kind, levels = _kind_of(parts[0].x)
+    return Split(path.name, *parts, kind=kind, levels=levels)
+
+
+def _joined(first: Examples, second: Examples) -> Examples:
+    labels = None if first.labels is None else np.concatenate([first.labels, second.labels])
+    return Examples(np.concatenate([first.x, second.x]), labels)
+
+
+def _check(path: Path, part: Examples) -> None:
+    x = part.x
+    if x.dtype.kind not in "buif" or x.ndim < 2 or len(x) == 0:
+        raise DataError(
+            f"{path.name} holds no examples",
+            field="data",
+            expected="numbers with the examples along the first axis",
+            got=f"{x.dtype} of shape {x.shape}",
+        )
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise DataError(f"{path.name} has numbers that are missing or infinite", field="data")
+    if part.labels is not None and len(part.labels) != len(x):
+        raise DataError(f"{path.name} has {len(part.labels)} labels for {len(x)} examples", field="data")
+
+
+def _kind_of(x: np.ndarray) -> tuple[str, int | None]:
+    if x.dtype == bool or (x.dtype.kind in "ui" and x.max() <= 1 and x.min() >= 0):
+        return "binary", 2
+    if x.dtype == np.uint8:
+        return "images", 256
+    return "points", None

@@ -1,0 +1,87 @@
+"""Examples with their conditions, in three parts: to train on, to decide on, to report on."""
+
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from modelwright.core.errors import DataError
+from modelwright.core.seeds import named_generator
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples as they are, before any model's coding.
+
+    Args:
+        x: An array with the examples along its first axis, or one long text.
+        labels: A label for each, shape (n,), or None.
+    """
+
+    x: Any
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """How many examples, or characters of a text."""
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three parts of one set of examples.
+
+    Args:
+        name: Of the set, or the file.
+        train: To train on.
+        valid: To decide on: when to stop, which model.
+        test: To report on.
+        kind: "images" (whole numbers from 0 to `levels` - 1), "binary", "points" (real numbers) or "text".
+        levels: Of images: how many values a number can take.
+    """
+
+    name: str
+    train: Examples
+    valid: Examples
+    test: Examples
+    kind: str
+    levels: int | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest keeps: name, sizes, shape and a checksum of what is trained on."""
+        x = self.train.x
+        content = x.encode("utf-8") if isinstance(x, str) else np.ascontiguousarray(x).tobytes()
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "train": len(self.train),
+            "valid": len(self.valid),
+            "test": len(self.test),
+            "shape": [] if isinstance(x, str) else list(x.shape[1:]),
+            "crc32": zlib.crc32(content),
+        }
+
+
+def split_rows(x: np.ndarray, labels: np.ndarray | None, seed: int) -> tuple[Examples, Examples, Examples]:
+    """Rows shuffled and shared out: eight tenths to train on, a tenth each to decide and to report on.
+
+    Args:
+        x: Shape (n, ...), n at least 10.
+        labels: Shape (n,), or None.
+        seed: Of the shuffling.
+    """
+    if len(x) < 10:
+        raise DataError("too few examples to share out", field="data", expected="at least 10", got=len(x))
+    order = named_generator(seed, "split").permutation(len(x))
+    edges = (0, int(0.8 * len(x)), int(0.9 * len(x)), len(x))
+    parts = [order[a:b] for a, b in pairwise(edges)]
+    first, second, third = (Examples(x[part], None if labels is None else labels[part]) for part in parts)
+    return first, second, third
+
+
+def split_text(text: str) -> tuple[Examples, Examples, Examples]:
+    """A text cut into its first nine tenths, and the two halves of the rest."""
+    edges = (0, int(0.9 * len(text)), int(0.95 * len(text)), len(text))
+    first, second, third = (Examples(text[a:b]) for a, b in pairwise(edges))
+    return first, second, third

@@ -1,0 +1,136 @@
+"""What a configuration would build: every value and where it came from, sizes and costs, with nothing allocated."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import CapabilityError
+from modelwright.core.sections import Table
+from modelwright.factory.creation import as_rngs
+from modelwright.factory.family import ExplainingBuilder
+from modelwright.factory.model_types import model_types
+
+if TYPE_CHECKING:
+    from modelwright.generative.reading import Resolved
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What would be built.
+
+    Args:
+        model_type: The family.
+        class_name: The class.
+        resolved: Every value that it would be built with.
+        parts: First name below the model -> numbers that training moves in it.
+        batch_size: Examples of one update, for memory and work.
+        training_bytes: Of parameters, gradient and both moments of Adam, in single precision.
+        flops: Of loss and gradient over one batch, as the compiler counts them; None where it does not say.
+        offers: What the model would answer.
+    """
+
+    model_type: str
+    class_name: str
+    resolved: "tuple[Resolved, ...]"
+    parts: dict[str, int]
+    batch_size: int
+    training_bytes: int
+    flops: float | None
+    offers: tuple[str, ...]
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that training moves."""
+        return sum(self.parts.values())
+
+    def tables(self) -> tuple[Table, ...]:
+        """The explanation for people."""
+        values = tuple((each.name, _plain(each.value), each.origin, each.meaning) for each in self.resolved)
+        sizes = (
+            ("family", self.model_type),
+            ("offers", ", ".join(self.offers)),
+            *((f"parameters in {name}", f"{number:,}") for name, number in self.parts.items()),
+            ("parameters", f"{self.n_parameters:,}"),
+            ("memory of training, without activations", f"{self.training_bytes / 2**20:,.1f} MiB"),
+            (
+                f"work of one update ({self.batch_size} examples)",
+                "not known" if self.flops is None else f"{self.flops / 1e6:,.1f} million operations",
+            ),
+        )
+        return (
+            Table(f"What {self.class_name} would be built with", ("value of", "value", "from", "meaning"), values),
+            Table("What it would cost", ("figure", "value"), sizes),
+        )
+
+
+def explain(config: ModelConfiguration) -> Explanation:
+    """What a configuration would build.
+
+    Raises:
+        ConfigurationError: it cannot be built, with the reason that building it would give.
+
+    Example:
+        >>> config = ModelConfiguration(name="small", model_class="modelwright.generative.vae.VAE",
+        ...                             input_dim=(8, 8, 1), hidden_dims=[32], output_dim=2)
+        >>> explain(config).n_parameters
+        4452
+    """
+    import jax
+    import jax.numpy as jnp
+    from flax import nnx
+
+    from modelwright.generative.protocol import Batch
+    from modelwright.generative.training.defaults import TrainingDefaults
+
+    builder = model_types().builder_for(config.model_class)
+    found: dict[str, Any] = {}
+
+    def made() -> Any:
+        if isinstance(builder, ExplainingBuilder):
+            model, found["resolved"] = builder.explained(config, rngs=as_rngs(0))
+        else:  # a plug-in that does not say what it made of its configuration
+            model, found["resolved"] = builder.build(config, rngs=as_rngs(0)), ()
+        return model
+
+    model = nnx.eval_shape(made)
+    batch_size = TrainingDefaults.from_mapping(config.training_defaults).settings.batch_size
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    parts = {str(name): sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()}
+    discrete = model.levels is not None and model.levels > 2
+    x = jax.ShapeDtypeStruct((batch_size, *model.example_shape), jnp.int32 if discrete else jnp.float32)
+    cond = None
+    if model.condition.n_classes:
+        cond = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+    elif model.condition.context_dim:
+        cond = jax.ShapeDtypeStruct((batch_size, model.condition.context_dim), jnp.float32)
+    graph, of_training, rest = nnx.split(model, nnx.Param, ...)
+
+    def loss(of_training: Any, rest: Any, batch: Batch, key: Any) -> Any:
+        model = nnx.merge(graph, of_training, rest)
+        return sum(
+            objective.loss(model, batch, key, jnp.asarray(0)).value * objective.repeats / objective.every
+            for objective in model.objectives()
+        )
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    try:
+        lowered = jax.jit(jax.grad(loss)).lower(of_training, rest, Batch(x, cond), key)
+        costs = lowered.cost_analysis() or {}
+    except CapabilityError:
+        costs = {}
+    return Explanation(
+        model_types().type_of(config.model_class),
+        type(model).__name__,
+        found["resolved"],
+        parts,
+        batch_size,
+        16 * sum(parts.values()),
+        float(costs["flops"]) if costs.get("flops", -1.0) >= 0.0 else None,
+        tuple(name for name in ("sample", "log_prob", "encode", "decode", "condition") if name in model.offers),
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " x ".join(map(str, value)) if value else "none"
+    return str(value)

@@ -1,0 +1,110 @@
+"""Models as files: a description and arrays, made again through the factory, without a template.
+
+model.json                configuration, modality; the SHA-256 of the arrays
+model-SHA.safetensors     parameters and all other variables
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.documents import read_json
+from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
+from modelwright.core.files import json_text, sha256_of_bytes, write_bytes, write_text
+from modelwright.factory.creation import create_model
+from modelwright.modalities import codec_from_document
+
+if TYPE_CHECKING:
+    from modelwright.generative.protocol import AbstractGenerativeModel
+
+DESCRIPTION = "model.json"
+FORMAT = 1
+
+
+def parts_of(model: "AbstractGenerativeModel") -> tuple[str, bytes]:
+    """The description of a model that `create_model` made, as JSON, and its arrays as safetensors.
+
+    Raises:
+        ConfigurationError: the model was made by hand, or with parts from Python: no description of it is complete.
+    """
+    from flax import nnx
+
+    from modelwright.generative.array_files import packed
+
+    if model.recipe is None:
+        raise ConfigurationError(
+            "the model was not made from a configuration alone",
+            field="model",
+            todo="make it with create_model, or keep its arrays with modelwright.generative.array_files",
+        )
+    arrays = packed(nnx.to_pure_dict(nnx.state(model)))
+    document = {"format": FORMAT, **json.loads(model.recipe), "sha256": sha256_of_bytes(arrays)}
+    return json_text(document, sort_keys=False), arrays
+
+
+def model_from_parts(document: Mapping[str, Any], arrays: Path) -> "AbstractGenerativeModel":
+    """The model of a description and a file of arrays.
+
+    Args:
+        document: What `parts_of` described.
+        arrays: The file.
+
+    Raises:
+        StorageError: the file is damaged, or either is of another version.
+    """
+    from flax import nnx
+
+    from modelwright.generative.array_files import put_back, read_arrays
+
+    if document.get("format") != FORMAT:
+        raise StorageError(
+            "the model's description is of another format", expected=f"format {FORMAT}", got=document.get("format")
+        )
+    config = ModelConfiguration.from_mapping(document["configuration"], source=DESCRIPTION)
+    modality = None if document["modality"] is None else codec_from_document(document["modality"])
+    model = create_model(config, rngs=0, modality=modality)
+    state = nnx.state(model)
+    found = put_back(nnx.to_pure_dict(state), read_arrays(arrays, document["sha256"]), source=str(arrays))
+    nnx.replace_by_pure_dict(state, found)
+    nnx.update(model, state)
+    return model
+
+
+def save_model(model: "AbstractGenerativeModel", folder: Path | str) -> Path:
+    """Write a model into a folder, which at any moment holds the old one or the new one whole.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigurationError: as for `parts_of`. StorageError: the disk refused.
+    """
+    folder = Path(folder)
+    description, arrays = parts_of(model)
+    name = arrays_name(json.loads(description)["sha256"])
+    write_bytes(folder / name, arrays)
+    write_text(folder / DESCRIPTION, description)
+    for old in folder.glob("model-*.safetensors"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+    return folder
+
+
+def load_model(folder: Path | str) -> "AbstractGenerativeModel":
+    """The model that `save_model` wrote.
+
+    Raises:
+        NotFoundError: there is none. StorageError: a file is damaged, or of another version.
+    """
+    folder = Path(folder)
+    if not (folder / DESCRIPTION).is_file():
+        raise NotFoundError(f"there is no model in {folder}", field="model")
+    document = read_json(folder / DESCRIPTION)
+    return model_from_parts(document, folder / arrays_name(str(document.get("sha256"))))
+
+
+def arrays_name(sha256: str) -> str:
+    """The file of arrays of a content: the description in place names whole arrays, whatever is killed when."""
+    return f"model-{sha256[:16]}.safetensors"

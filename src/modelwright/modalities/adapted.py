@@ -1,0 +1,126 @@
+"""A model with a codec before it: raw data in, raw data out, log probabilities in their units."""
+
+from typing import Any, final
+
+import jax
+from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import ConfigurationError
+from modelwright.generative.log_prob import LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective
+from modelwright.modalities.codec import AbstractCodec
+from modelwright.modalities.table import codec_named
+
+
+@final
+class AdaptedModel(AbstractGenerativeModel):
+    """A model that takes and gives data as they are.
+
+        log p(raw) = log p(model space) + log-determinant of the codec
+
+    Args:
+        inner: The model.
+        codec: Between raw data and what the model takes.
+    """
+
+    family = "adapted"
+
+    def __init__(self, inner: AbstractGenerativeModel, codec: AbstractCodec) -> None:
+        self.inner = inner
+        self.codec = codec.fitted(inner)
+        self.family = inner.family
+        self.offers = inner.offers
+        self.log_prob_kind = None if inner.log_prob_kind is None else self.codec.kind_of(inner.log_prob_kind)
+        self.example_shape = self.codec.example_shape
+        self.condition = inner.condition
+        self.levels = self.codec.levels_of_data
+
+    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
+        """Let the model set what depends on the data."""
+        self.inner.begin(self._inside(batch, key)[0], key=key)
+
+    def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
+        """The model's own loss of coded data."""
+        of_codec, of_model = jax.random.split(key)
+        return self.inner.loss(self._inside(batch, of_codec)[0], key=of_model, step=step)
+
+    def held_out_loss(self, batch: Batch, *, key: PRNGKeyArray) -> Loss:
+        """The model's own, less the mean log-determinant: nats per example of raw data."""
+        of_codec, of_model = jax.random.split(key)
+        inside, log_det = self._inside(batch, of_codec)
+        found = self.inner.held_out_loss(inside, key=of_model)
+        return found._replace(value=found.value - log_det.mean())
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """The model's own, each on coded data and on its own parameters."""
+        return tuple(
+            Objective(each.name, _Coded(each), _below_inner(each.moves), each.repeats, each.every)
+            for each in self.inner.objectives()
+        )
+
+    def sample(self, n: int, *, key: PRNGKeyArray, cond: Array | None = None) -> Array:
+        """Raw examples, shape (n, *example_shape)."""
+        return self.codec.decode(self.inner.sample(n, key=key, cond=cond))
+
+    def log_prob(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> LogProb:
+        """Nats per raw example; of images whose gaps are filled, a lower bound (key 0 when none is given)."""
+        of_codec, of_model = jax.random.split(jax.random.key(0) if key is None else key)
+        z, log_det = self.codec.encode(x, of_codec)
+        found = self.inner.log_prob(z, key=of_model, cond=cond)
+        return LogProb(found.value + log_det, self.codec.kind_of(found.kind))
+
+    def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
+        """The latent of each raw example."""
+        z, _ = self.codec.encode(x, jax.random.key(0) if key is None else key)
+        return self.inner.encode(z, key=key, cond=cond)
+
+    def decode(self, z: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
+        """The raw example of each latent."""
+        return self.codec.decode(self.inner.decode(z, key=key, cond=cond))
+
+    def _inside(self, batch: Batch, key: PRNGKeyArray) -> tuple[Batch, Array]:
+        z, log_det = self.codec.encode(batch.x, key)
+        return Batch(z, batch.cond), log_det
+
+
+class _Coded:
+    """An objective's loss function on coded data."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+
+    def __call__(self, model: AdaptedModel, batch: Batch, key: PRNGKeyArray, step: Array) -> Loss:
+        of_codec, of_model = jax.random.split(key)
+        inside, _ = model._inside(batch, of_codec)
+        return self.objective.loss(model.inner, inside, of_model, step)
+
+
+def _below_inner(moves: Any) -> Any:
+    """A filter of the inner model's parameters, for paths that begin with the model inside."""
+    wanted = nnx.filterlib.to_predicate(moves)
+    return lambda path, value: wanted(path[1:], value)
+
+
+def adapted(model: AbstractGenerativeModel, modality: str | AbstractCodec, config: ModelConfiguration) -> AdaptedModel:
+    """The model with the codec of a modality before it.
+
+    Args:
+        model: The model.
+        modality: A name, or a codec.
+        config: What the model was made from, for messages.
+
+    Raises:
+        NotFoundError: no modality has this name. ConfigurationError: it does not go with the model.
+    """
+    codec = codec_named(modality) if isinstance(modality, str) else modality
+    if not isinstance(codec, AbstractCodec):
+        raise ConfigurationError("not a modality", field="modality", expected="a name or a codec", got=modality)
+    if model.family not in codec.families:
+        raise ConfigurationError(
+            f"the modality {codec.name} goes with {', '.join(sorted(codec.families))}",
+            field="model_class",
+            got=config.model_class,
+        )
+    return AdaptedModel(model, codec)

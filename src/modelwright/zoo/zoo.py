@@ -1,0 +1,148 @@
+"""Finding configurations, and making models of them."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.documents import read_yaml
+from modelwright.core.errors import ConfigurationError, NotFoundError
+from modelwright.core.names import check_identifier, suggestion, unknown_name
+from modelwright.zoo.entry import ZooEntry
+
+if TYPE_CHECKING:
+    from modelwright.generative.protocol import AbstractGenerativeModel
+
+BUILT_IN = Path(__file__).parent / "configs"
+VARIABLE = "MODELWRIGHT_ZOO"
+
+_FIXED = ("name", "model_class", "metadata", "description", "version", "tags")
+
+
+@final
+class Zoo:
+    """Every configuration below some folders, each in a folder of its category.
+
+    Args:
+        folders: Where to look; of two entries of one name the first wins. By default those of the package, then those
+            of $MODELWRIGHT_ZOO.
+    """
+
+    def __init__(self, folders: Iterable[Path | str] | None = None) -> None:
+        self._folders = None if folders is None else [Path(folder) for folder in folders]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where entries are looked for."""
+        if self._folders is not None:
+            return self._folders
+        more = [Path(part).expanduser() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part.strip()]
+        return [BUILT_IN, *more]
+
+    def files(self) -> dict[str, Path]:
+        """Name -> file of every entry, by name."""
+        found: dict[str, Path] = {}
+        for folder in self.folders:
+            for path in sorted(folder.glob("*/*.yaml")):
+                found.setdefault(path.stem, path)
+        return dict(sorted(found.items()))
+
+    def list_configs(self, category: str | None = None) -> list[str]:
+        """The names of the entries, all or those of one category.
+
+        Raises:
+            NotFoundError: there is no such category; the nearest is given.
+
+        Example:
+            >>> "vae_digits" in Zoo().list_configs(category="vision")
+            True
+        """
+        files = self.files()
+        if category is None:
+            return list(files)
+        known = {path.parent.name for path in files.values()}
+        if category not in known:
+            raise NotFoundError(
+                f"the zoo has no category {category!r}", field="category", todo=suggestion(category, sorted(known))
+            )
+        return [name for name, path in files.items() if path.parent.name == category]
+
+    def entry(self, name: str) -> ZooEntry:
+        """One entry.
+
+        Raises:
+            NotFoundError: there is none of this name. ConfigurationError: its file is wrong, with the key.
+        """
+        files = self.files()
+        if name not in files:
+            raise unknown_name("zoo entry", name, files)
+        path = files[name]
+        entry = ZooEntry.from_mapping({**read_yaml(path), "category": path.parent.name}, source=str(path))
+        if entry.name != check_identifier(path.stem, field="name"):
+            raise ConfigurationError(
+                f"not the name of the file {path}", field="name", expected=path.stem, got=entry.name
+            )
+        return entry
+
+    def get_info(self, name: str) -> dict[str, Any]:
+        """All that an entry says, as plain data."""
+        entry = self.entry(name)
+        return {**entry.model_dump(exclude_unset=True), "expected": entry.expected.model_dump(exclude_none=True)}
+
+    def configuration(self, name: str, **overrides: Any) -> ModelConfiguration:
+        """An entry's model configuration with some values changed.
+
+        Args:
+            name: Of the entry.
+            **overrides: Each a field of the configuration (hidden_dims), a parameter that the model class declares
+                (beta), or a training default (learning_rate), which the trainer then uses.
+
+        Raises:
+            ConfigurationError: an override is none of these; the nearest is given.
+        """
+        from modelwright.factory.family import ExplainingBuilder
+        from modelwright.factory.model_types import model_types
+        from modelwright.generative.training.defaults import TRAINING_DEFAULTS, TrainingDefaults
+
+        config = self.entry(name).configuration
+        builder = model_types().builder_for(config.model_class)
+        declared = {p.name for p in builder.declared(config)} if isinstance(builder, ExplainingBuilder) else set()
+        declared |= set(config.parameters)
+        fields = [field for field in ModelConfiguration.model_fields if field not in (*_FIXED, "parameters")]
+        document = config.to_document()
+        for key, value in overrides.items():
+            if key in fields:
+                document[key] = value
+            elif key in declared:
+                document.setdefault("parameters", {})[key] = value
+            elif key in TRAINING_DEFAULTS:
+                training = document.setdefault("metadata", {}).setdefault("training_defaults", {})
+                if key in ("steps", "epochs"):  # two ways to say one thing
+                    training.pop("steps", None)
+                    training.pop("epochs", None)
+                training[key] = value
+            else:
+                known = [*fields, *sorted(declared), *TRAINING_DEFAULTS]
+                raise ConfigurationError(
+                    "neither a field of the configuration, nor a parameter of the model, nor a training default",
+                    field=key,
+                    todo=suggestion(key, known),
+                )
+        changed = ModelConfiguration.from_mapping(document, source=name)
+        TrainingDefaults.from_mapping(changed.training_defaults)
+        return changed
+
+    def create_model(self, name: str, *, rngs: Any, **overrides: Any) -> "AbstractGenerativeModel":
+        """The model of an entry, with its modality; overrides are those of `configuration`."""
+        from modelwright.factory import create_model
+        from modelwright.modalities import codec_named
+
+        modality = self.entry(name).modality
+        options = {"name": modality} if isinstance(modality, str) else dict(modality or {})
+        codec = codec_named(options.pop("name"), **options) if options else None
+        return create_model(self.configuration(name, **overrides), rngs=rngs, modality=codec)
+
+
+zoo = Zoo()
+"""The zoo of the package and of $MODELWRIGHT_ZOO."""
