@@ -4,20 +4,28 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from modelwright.generative.conditioning import Condition
+from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.likelihoods.observation import AbstractObservation
 from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss
-from modelwright.generative.vae.coders import Coder
+from modelwright.generative.reading import Reading
+from modelwright.generative.vae.coders import CODERS, LIKELIHOODS, Coder, Coding, latent_dim_of, observation_of
 from modelwright.generative.vae.latent import NormalLatent
 
 ACTIVE = 0.01
 """A latent is active when the variance over examples of its posterior mean is above this (Burda et al., 2016)."""
 
-IMPORTANCE_DRAWS = Parameter("importance_draws", "integer", 64, "latents drawn for each log_prob", 1)
+SHARED = (
+    *CODERS,
+    *LIKELIHOODS,
+    Parameter("importance_draws", "integer", 64, "latents drawn for each log_prob", 1),
+    *CONDITIONS,
+)
+"""The parameters of every autoencoder with a normal latent."""
 
 
 class AbstractAutoencoder(AbstractGenerativeModel):
@@ -184,6 +192,21 @@ class AbstractAutoencoder(AbstractGenerativeModel):
         output = self.decoder(z.reshape(k * n, -1), context, key)
         each = self.observation.log_prob(output.reshape(k, n, *output.shape[1:]), x)
         return each.reshape(k, n, -1).sum(-1)
+
+
+def parts_of(reading: Reading, *, rngs: nnx.Rngs) -> dict[str, Any]:
+    """What every autoencoder with a normal latent is made of, as arguments of its class."""
+    latent_dim, condition, observation = latent_dim_of(reading, 2), Condition.read(reading), observation_of(reading)
+    coding = Coding.read(reading, condition)
+    return {
+        "encoder": coding.encoder(2 * latent_dim, rngs=rngs),
+        "decoder": coding.decoder((latent_dim,), observation.outputs, rngs=rngs),
+        "observation": observation,
+        "latent_dim": latent_dim,
+        "example_shape": coding.shape,
+        "draws": reading.parameter("importance_draws"),
+        "condition": condition,
+    }
 
 
 def log_mean_exp(log_weights: Float[Array, "k n"]) -> Float[Array, " n"]:

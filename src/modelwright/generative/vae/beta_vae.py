@@ -4,11 +4,9 @@ from typing import ClassVar, final
 
 from flax import nnx
 
-from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
-from modelwright.generative.vae.autoencoder import IMPORTANCE_DRAWS, AbstractAutoencoder
-from modelwright.generative.vae.coders import CODERS, LIKELIHOODS, Coding, latent_dim_of, observation_of
+from modelwright.generative.vae.autoencoder import SHARED, AbstractAutoencoder, parts_of
 
 
 @final
@@ -23,27 +21,16 @@ class BetaVAE(AbstractAutoencoder):
     """
 
     declared: ClassVar[tuple[Parameter, ...]] = (
-        *CODERS,
-        *LIKELIHOODS,
+        *SHARED,
         Parameter("beta", "number", 4.0, "weight of the divergence in the loss", 0.0),
         Parameter("warm_up_steps", "integer", 0, "steps of training in which the weight grows from 0 to beta", 0),
-        IMPORTANCE_DRAWS,
-        *CONDITIONS,
     )
 
     @classmethod
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "BetaVAE":
         """The model that a configuration asks for."""
-        latent_dim, condition, observation = latent_dim_of(reading, 2), Condition.read(reading), observation_of(reading)
-        coding = Coding.read(reading, condition)
         return cls(
-            coding.encoder(2 * latent_dim, rngs=rngs),
-            coding.decoder((latent_dim,), observation.outputs, rngs=rngs),
-            observation,
-            latent_dim,
-            coding.shape,
+            **parts_of(reading, rngs=rngs),
             kl_weight=reading.parameter("beta"),
             warm_up_steps=reading.parameter("warm_up_steps"),
-            draws=reading.parameter("importance_draws"),
-            condition=condition,
         )

@@ -6,12 +6,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from modelwright.core.errors import ConfigurationError
-from modelwright.generative.conditioning import CONDITIONS, Condition
+from modelwright.generative.conditioning import Condition
 from modelwright.generative.nets.dense import DenseNet
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
-from modelwright.generative.vae.autoencoder import IMPORTANCE_DRAWS, AbstractAutoencoder
-from modelwright.generative.vae.coders import CODERS, LIKELIHOODS, Coding, latent_dim_of, observation_of
+from modelwright.generative.vae.autoencoder import SHARED, AbstractAutoencoder, parts_of
 
 
 @final
@@ -26,18 +25,15 @@ class CVAE(AbstractAutoencoder):
     """
 
     declared: ClassVar[tuple[Parameter, ...]] = (
-        *CODERS,
-        *LIKELIHOODS,
+        *SHARED,
         Parameter("prior", "choice", "learned", "p(z | c), or standard normal", choices=("learned", "standard")),
         Parameter("kl_weight", "number", 1.0, "weight of the divergence in the loss; 1 is the bound", 0.0),
-        IMPORTANCE_DRAWS,
-        *CONDITIONS,
     )
 
     @classmethod
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "CVAE":
         """The model that a configuration asks for."""
-        latent_dim, condition, observation = latent_dim_of(reading, 2), Condition.read(reading), observation_of(reading)
+        condition, learned = Condition.read(reading), reading.parameter("prior") == "learned"
         if not condition.width:
             raise ConfigurationError(
                 "CVAE needs something to be conditioned on",
@@ -46,18 +42,11 @@ class CVAE(AbstractAutoencoder):
                 got=0,
                 todo="set one of them, or choose VAE",
             )
-        coding = Coding.read(reading, condition)
-        learned = reading.parameter("prior") == "learned"
+        parts = parts_of(reading, rngs=rngs)
         return cls(
-            coding.encoder(2 * latent_dim, rngs=rngs),
-            coding.decoder((latent_dim,), observation.outputs, rngs=rngs),
-            observation,
-            latent_dim,
-            coding.shape,
+            **parts,
             kl_weight=reading.parameter("kl_weight"),
-            draws=reading.parameter("importance_draws"),
-            condition=condition,
-            prior=ConditionalPrior(condition, latent_dim, rngs=rngs) if learned else None,
+            prior=ConditionalPrior(condition, parts["latent_dim"], rngs=rngs) if learned else None,
         )
 
 

@@ -5,11 +5,9 @@ from typing import ClassVar, final
 from flax import nnx
 
 from modelwright.core.errors import ConfigurationError
-from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
-from modelwright.generative.vae.autoencoder import IMPORTANCE_DRAWS, AbstractAutoencoder
-from modelwright.generative.vae.coders import CODERS, LIKELIHOODS, Coding, latent_dim_of, observation_of
+from modelwright.generative.vae.autoencoder import SHARED, AbstractAutoencoder, parts_of
 
 
 @final
@@ -21,26 +19,19 @@ class VAE(AbstractAutoencoder):
     """
 
     declared: ClassVar[tuple[Parameter, ...]] = (
-        *CODERS,
-        *LIKELIHOODS,
+        *SHARED,
         Parameter("kl_weight", "number", 1.0, "weight of the divergence in the loss; 1 is the bound", 0.0),
         Parameter("beta", "number", 1.0, "another factor of that weight", 0.0),
         Parameter(
             "training_draws", "integer", 1, "latents for each example in the loss; above 1 importance-weighted", 1
         ),
-        IMPORTANCE_DRAWS,
-        *CONDITIONS,
     )
 
     @classmethod
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "VAE":
         """The model that a configuration asks for."""
-        latent_dim, condition, observation = latent_dim_of(reading, 2), Condition.read(reading), observation_of(reading)
-        coding = Coding.read(reading, condition)
-        weight, training_draws = (
-            reading.parameter("kl_weight") * reading.parameter("beta"),
-            reading.parameter("training_draws"),
-        )
+        weight = reading.parameter("kl_weight") * reading.parameter("beta")
+        training_draws = reading.parameter("training_draws")
         if training_draws > 1 and weight != 1.0:
             raise ConfigurationError(
                 "importance weights leave no divergence to be weighted",
@@ -48,14 +39,4 @@ class VAE(AbstractAutoencoder):
                 expected="1 beside a kl_weight or beta that is not 1",
                 got=training_draws,
             )
-        return cls(
-            coding.encoder(2 * latent_dim, rngs=rngs),
-            coding.decoder((latent_dim,), observation.outputs, rngs=rngs),
-            observation,
-            latent_dim,
-            coding.shape,
-            kl_weight=weight,
-            training_draws=training_draws,
-            draws=reading.parameter("importance_draws"),
-            condition=condition,
-        )
+        return cls(**parts_of(reading, rngs=rngs), kl_weight=weight, training_draws=training_draws)
