@@ -11,4 +11,7 @@ class VAEBuilder(AbstractFamilyBuilder):
 
     models: ClassVar[dict[str, str]] = {
         "modelwright.generative.vae.VAE": "modelwright.generative.vae.vae:VAE",
+        "modelwright.generative.vae.BetaVAE": "modelwright.generative.vae.beta_vae:BetaVAE",
+        "modelwright.generative.vae.CVAE": "modelwright.generative.vae.cvae:CVAE",
+        "modelwright.generative.vae.VQVAE": "modelwright.generative.vae.vqvae:VQVAE",
     }

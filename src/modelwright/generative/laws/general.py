@@ -62,7 +62,8 @@ def gradients_reach(subject: Subject) -> Measured:
     for objective in model.objectives():
 
         def value(params: nnx.State, key: jax.Array, objective: object = objective) -> jax.Array:
-            return objective.loss(nnx.merge(graph, params, rest), subject.batch, key, jnp.asarray(1)).value  # type: ignore[attr-defined]
+            model = nnx.merge(graph, params, rest, copy=True)  # of its own: a loss may change what is no parameter
+            return objective.loss(model, subject.batch, key, jnp.asarray(1)).value  # type: ignore[attr-defined]
 
         gradient = jax.jit(jax.grad(value))
         for k in range(3):

@@ -1,7 +1,7 @@
 """A dense network between arrays of given shapes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 from flax import nnx
@@ -51,3 +51,13 @@ class ReshapedNet(nnx.Module):
     def __call__(self, x: Array, cond: Array | None = None, key: PRNGKeyArray | None = None) -> Array:
         """The output of each input, shape (n, *out_shape); a key leaves units out."""
         return self.net(x.reshape(len(x), -1), cond, key).reshape(len(x), *self.out_shape)
+
+    def begin(self, x: Array, start: Callable[[Array], Array]) -> None:
+        """Let the output begin at what suits some examples, in place: the bias of the last layer.
+
+        Args:
+            x: Examples, shape (n, *example).
+            start: From examples of shape (n, *example) to an output of shape out_shape.
+        """
+        bias = self.net.layers[-1].bias
+        bias[...] = start(x).reshape(bias.shape).astype(bias.dtype)

@@ -121,7 +121,7 @@ def _update(
 
     def value(moved: Any) -> tuple[Array, tuple[Loss, Any]]:
         params = nnx.merge_state(moved, others)
-        model = nnx.merge(program.graph, _lowered(params, program.settings), state.rest)
+        model = nnx.merge(program.graph, _lowered(params, program.settings), state.rest, copy=True)
         loss = objective.loss(model, batch, key, state.step)
         return loss.value.astype(jnp.float32), (loss, nnx.state(model, nnx.Not(nnx.Param)))
 

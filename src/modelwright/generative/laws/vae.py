@@ -1,0 +1,292 @@
+"""Laws of autoencoders: divergences, bounds, likelihoods and codes are what their formulas say."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from modelwright.generative.laws.law import Law, Measured, Subject, largest, loose
+from modelwright.generative.protocol import AbstractGenerativeModel
+from modelwright.generative.vae.autoencoder import AbstractAutoencoder
+from modelwright.generative.vae.code_prior import CausalPrior
+from modelwright.generative.vae.vqvae import VQVAE, autoencoder_loss
+
+_N = 3
+_MOST_ROWS = 4096
+_REACH, _CELL = 7.0, 0.1
+"""Quadrature over the latent: standard deviations of the prior to either side, and between two points."""
+
+STANDARD_ERRORS = 4.0
+
+
+def divergence_in_closed_form(subject: Subject) -> Measured:
+    """KL(q || p) in closed form is the mean of log q(z) - log p(z) over z from q."""
+    x, context, key = subject.batch.x, _context(subject, len(subject.batch.x)), subject.key("divergence")
+
+    def difference(model: AbstractAutoencoder) -> Array:
+        q, p = model.posterior(x, context), model.prior_of(context, len(x))
+        z = q.draw(key, (4096,))
+        return (q.log_prob(z) - p.log_prob(z)).mean(1) - q.divergence(p).sum(-1).mean()
+
+    return _in_standard_errors(_of(subject, difference), "between the divergence and its Monte Carlo mean")
+
+
+def bound_grows_with_draws(subject: Subject) -> Measured:
+    """The importance-weighted bound of more latents is on average at least that of fewer."""
+    low, high = (_bounds(subject, draws).mean(1) for draws in (1, 8))
+    words = "standard errors by which the bound of 1 latent is above that of 8:"
+    return Measured(_standard_errors(low - high), STANDARD_ERRORS, words)
+
+
+def loss_is_the_bound(subject: Subject) -> Measured:
+    """Minus the unweighted loss is on average the bound of as many latents as training draws."""
+    batch = subject.batch
+
+    def both(model: AbstractAutoencoder, key: Array) -> Array:
+        of_loss, of_bound = jax.random.split(key)
+        loss = model.loss(batch, key=of_loss, step=jnp.asarray(0))
+        value = loss.value if model.training_draws > 1 else loss.metrics["distortion"] + loss.metrics["rate"]
+        bound = model.importance_weighted(batch.x, model.training_draws, key=of_bound, cond=batch.cond)
+        return value + bound.mean()
+
+    return _in_standard_errors(_of_keys(subject, both, "loss", 256), "between the loss and minus the bound")
+
+
+def loss_is_weighted(subject: Subject) -> Measured:
+    """The loss is the distortion plus kl_weight times the rate."""
+    key = subject.key("weighted")
+    loss = _of(subject, lambda model: model.loss(subject.batch, key=key, step=jnp.asarray(3)))
+    parts = loss.metrics["distortion"] + loss.metrics["kl_weight"] * loss.metrics["rate"]
+    return Measured(float(jnp.abs(loss.value - parts) / (1.0 + jnp.abs(parts))), 1e-5, "relative difference")
+
+
+def bound_below_likelihood(subject: Subject) -> Measured:
+    """The bound is on average at most log p(x) by quadrature over the latent."""
+    bounds, x, context = _bounds(subject, 32), subject.batch.x[:_N], _context(subject, _N)
+    exact = _of(subject, lambda model: log_likelihood_by_quadrature(model, x, context))
+    worst = max(_standard_errors(bounds[:, k] - exact[k]) for k in range(_N))
+    return Measured(worst, STANDARD_ERRORS, "standard errors by which the bound is above the log likelihood:")
+
+
+def likelihood_is_normalised(subject: Subject) -> Measured:
+    """The likelihood of every number given a latent sums, or integrates, to one."""
+
+    def total(model: AbstractGenerativeModel) -> Array:
+        observation, output = model.observation, _some_output(subject, model)
+        if observation.discrete:
+            of_value = lambda value: observation.log_prob(output, jnp.full(output.shape[:-1], value))  # noqa: E731
+            return jnp.exp(jax.vmap(of_value)(jnp.arange(observation.levels))).sum(0)
+        # even steps of t in x = mean + sinh(t) / 100: fine near the mean, and as far out as tails may reach
+        t, mean = jnp.linspace(-14.0, 14.0, 8001), observation.mean(output)
+        density = jax.vmap(lambda t: jnp.exp(observation.log_prob(output, mean + jnp.sinh(t) / 100.0)))(t)
+        return (density * (jnp.cosh(t) / 100.0).reshape(-1, *(1,) * mean.ndim)).sum(0) * (t[1] - t[0])
+
+    tolerance = 1e-4 if subject.model.observation.discrete else 1e-3
+    return Measured(largest(_of(subject, total) - 1.0), tolerance, "difference of the total from 1")
+
+
+def mean_is_that_of_draws(subject: Subject) -> Measured:
+    """What is decoded without a key is the mean of what is decoded with keys; entries with random signs are added."""
+    signs = subject.key("signs")
+
+    def difference(model: AbstractGenerativeModel, key: Array) -> Array:
+        output, observation = _some_output(subject, model), model.observation
+        sign = jax.random.rademacher(signs, output.shape[:-1], jnp.float32)
+        return ((observation.sample(output, key) - observation.mean(output)) * sign).sum()
+
+    return _in_standard_errors(_of_keys(subject, difference, "draws", 2048), "between the mean and draws")
+
+
+def samples_are_possible(subject: Subject) -> Measured:
+    """What is sampled can be observed: its likelihood is not zero."""
+    key, cond = subject.key("possible"), _cond(subject)
+    wrong = _of(subject, lambda model: (~model.observation.possible(model.sample(_N, key=key, cond=cond))).sum())
+    return Measured(float(wrong), 0.0, "sampled numbers that the likelihood excludes:")
+
+
+def rounding_passes_gradients(subject: Subject) -> Measured:
+    """The gradient with respect to what is rounded is that with respect to the rounded, which is a code's vector."""
+    z = jax.random.normal(subject.key("z"), (5, subject.model.latent_dim))
+    slope = jax.random.normal(subject.key("slope"), z.shape)
+
+    def differences(model: VQVAE) -> tuple[Array, Array]:
+        found = jax.grad(lambda z: (model.codebook.quantised(z)[0] * slope).sum())(z)
+        rounded, codes = model.codebook.quantised(z)
+        return found - slope, rounded - model.codebook.vectors_of(codes)
+
+    of_gradient, of_value = _of(subject, differences)
+    return Measured(max(largest(of_gradient), largest(of_value)), 1e-5, "difference of the two gradients, or values")
+
+
+def perplexity_is_bounded(subject: Subject) -> Measured:
+    """The perplexity of the codes lies between 1 and the size of the codebook."""
+    key, size = subject.key("perplexity"), subject.model.codebook.size
+    loss = _of(subject, lambda model: autoencoder_loss(model, subject.batch, key, jnp.asarray(0)))
+    found = float(loss.metrics["perplexity"])
+    words = f"{found:.3g} codes of {size} used, beyond the limits by"
+    return Measured(max(found - size, 1.0 - found), 1e-4 * size, words)
+
+
+def code_prior_is_normalised(subject: Subject) -> Measured:
+    """The probabilities of all rows of codes sum to one."""
+    rows = _rows(subject.model)
+    context = _one_context(subject, len(rows))
+    total = _of(subject, lambda model: jnp.exp(model.prior.log_prob(rows, context)).sum())
+    return Measured(float(jnp.abs(total - 1.0)), loose(subject, 1e-10, 1e-4), "difference of the sum from 1")
+
+
+def code_prior_looks_back_at_all(subject: Subject) -> Measured:
+    """The distribution of a code changes with each code before it, and with no other."""
+    size, length = subject.model.codebook.size, subject.model.prior.length
+    codes = jax.random.randint(subject.key("row"), (1, length), 0, size)
+    others = jnp.concatenate([codes, (codes + jnp.eye(length, dtype=codes.dtype)) % size])
+    context = _one_context(subject, len(others))
+    logits = _of(subject, lambda model: model.prior.logits(others, context))
+    changed = (logits[1:] != logits[0]).any(-1)  # [which code was changed, which distribution changed]
+    wrong = (changed != jnp.triu(jnp.ones((length, length), bool), 1)).sum()
+    words = "pairs of places that look at each other and should not, or do not and should:"
+    return Measured(float(wrong), 0.0, words)
+
+
+def code_bound_below_likelihood(subject: Subject) -> Measured:
+    """The bound is at most log p(x) = log sum_c p(c) p(x | c) over all rows of codes."""
+    x, cond, context = subject.batch.x[:_N], _cond(subject), _context(subject, _N)
+    rows = _rows(subject.model).reshape(-1, *subject.model.grid)
+
+    def both(model: VQVAE) -> tuple[Array, Array]:
+        exact = []
+        for k in range(_N):
+            own = None if context is None else jnp.broadcast_to(context[k], (len(rows), context.shape[-1]))
+            joint = model.joint(jnp.broadcast_to(x[k], (len(rows), *x.shape[1:])), rows, own)
+            exact.append(jax.nn.logsumexp(joint))
+        return model.log_prob(x, cond=cond).value, jnp.stack(exact)
+
+    bound, exact = _of(subject, both)
+    tolerance = loose(subject, 1e-10, 1e-5) * (1.0 + largest(exact))
+    words = "nats by which the bound is above the log likelihood:"
+    return Measured(float((bound - exact).max()), tolerance, words)
+
+
+def log_likelihood_by_quadrature(
+    model: AbstractAutoencoder, x: Array, context: Float[Array, "n width"] | None
+) -> Float[Array, " n"]:
+    """Log p(x) = log of the integral of p(x | z) p(z), for latents of one or two numbers, nats, shape (n,)."""
+    axis = jnp.arange(-_REACH, _REACH + _CELL / 2, _CELL)
+    grid = jnp.stack(jnp.meshgrid(*[axis] * model.latent_dim, indexing="ij"), -1).reshape(-1, model.latent_dim)
+    log_prior = -0.5 * (jnp.square(grid) + math.log(2.0 * math.pi)).sum(-1)
+    prior, found = model.prior_of(context, len(x)), []
+    for k in range(len(x)):
+        z = prior.mean[k] + jnp.exp(0.5 * prior.log_variance[k]) * grid
+        own = None if context is None else jnp.broadcast_to(context[k], (len(z), context.shape[-1]))
+        each = model.observation.log_prob(model.decoder(z, own, None), x[k]).reshape(len(z), -1).sum(-1)
+        found.append(jax.nn.logsumexp(each + log_prior) + model.latent_dim * math.log(_CELL))
+    return jnp.stack(found)
+
+
+def _of(subject: Subject, function: Callable[[Any], Any]) -> Any:
+    """What a function of the model gives, compiled; it works on a copy, as losses may move codebooks."""
+    graph, state = nnx.split(subject.model)
+    return jax.jit(lambda state: function(nnx.merge(graph, state, copy=True)))(state)
+
+
+def _of_keys(subject: Subject, function: Callable[[Any, Array], Array], name: str, n: int) -> Array:
+    keys = jax.random.split(subject.key(name), n)
+    return _of(subject, lambda model: jax.lax.map(lambda key: function(model, key), keys))
+
+
+def _bounds(subject: Subject, draws: int) -> Float[Array, "replicates n"]:
+    x, cond = subject.batch.x[:_N], _cond(subject)
+    bound = lambda model, key: model.importance_weighted(x, draws, key=key, cond=cond).value  # noqa: E731
+    return _of_keys(subject, bound, f"bounds {draws}", 64)
+
+
+def _some_output(subject: Subject, model: Any) -> Array:
+    context = _context(subject, _N)
+    if isinstance(model, VQVAE):
+        codes = jax.random.randint(subject.key("codes"), (_N, *model.grid), 0, model.codebook.size)
+        return model.decoder(model.codebook.vectors_of(codes), context, None)
+    return model.decoder(model.prior_of(context, _N).draw(subject.key("latents")), context, None)
+
+
+def _standard_errors(difference: Array) -> float:
+    return float(difference.mean() / (difference.std(ddof=1) / len(difference) ** 0.5 + 1e-6))
+
+
+def _in_standard_errors(difference: Array, words: str) -> Measured:
+    return Measured(abs(_standard_errors(difference)), STANDARD_ERRORS, f"standard errors {words}:")
+
+
+def _cond(subject: Subject) -> Array | None:
+    return None if subject.batch.cond is None else subject.batch.cond[:_N]
+
+
+def _context(subject: Subject, n: int) -> Array | None:
+    cond = subject.batch.cond
+    return subject.model.condition.vectors(None if cond is None else cond[:n], n)
+
+
+def _one_context(subject: Subject, n: int) -> Array | None:
+    context = _context(subject, 1)
+    return None if context is None else jnp.broadcast_to(context, (n, context.shape[-1]))
+
+
+def _rows(model: VQVAE) -> Array:
+    return jnp.asarray(list(itertools.product(range(model.codebook.size), repeat=math.prod(model.grid))))
+
+
+def _normal(model: AbstractGenerativeModel) -> bool:
+    return isinstance(model, AbstractAutoencoder)
+
+
+def _coded(model: AbstractGenerativeModel) -> bool:
+    return isinstance(model, VQVAE)
+
+
+def _leaves_out(model: AbstractGenerativeModel) -> bool:
+    return any(getattr(module, "dropout_rate", 0.0) > 0.0 for _, module in nnx.iter_modules(model))
+
+
+def _few_rows(model: AbstractGenerativeModel) -> bool:
+    return isinstance(model, VQVAE) and model.codebook.size ** math.prod(model.grid) <= _MOST_ROWS
+
+
+def _any(model: AbstractGenerativeModel) -> bool:
+    return _normal(model) or _coded(model)
+
+
+VAE_LAWS = (
+    Law("the divergence in closed form is that of draws", _normal, divergence_in_closed_form),
+    Law("more importance weights, a higher bound", _normal, bound_grows_with_draws),
+    Law(
+        "the loss without its weight is minus the bound",
+        lambda model: _normal(model) and not _leaves_out(model),
+        loss_is_the_bound,
+    ),
+    Law(
+        "the loss is the distortion and the weighted rate",
+        lambda model: _normal(model) and model.training_draws == 1,
+        loss_is_weighted,
+    ),
+    Law(
+        "the bound is below the likelihood by quadrature",
+        lambda model: _normal(model) and model.latent_dim <= 2,
+        bound_below_likelihood,
+    ),
+    Law("the likelihood is normalised", _any, likelihood_is_normalised),
+    Law("the decoded mean is that of draws", _any, mean_is_that_of_draws),
+    Law("what is sampled can be observed", _any, samples_are_possible),
+    Law("rounding to a code passes gradients on unchanged", _coded, rounding_passes_gradients),
+    Law("the perplexity of codes is at most their number", _coded, perplexity_is_bounded),
+    Law("the probabilities of all rows of codes sum to one", _few_rows, code_prior_is_normalised),
+    Law(
+        "the prior of a code looks at all before it and no other",
+        lambda model: _coded(model) and isinstance(model.prior, CausalPrior),
+        code_prior_looks_back_at_all,
+    ),
+    Law("the bound is below the likelihood over all codes", _few_rows, code_bound_below_likelihood),
+)

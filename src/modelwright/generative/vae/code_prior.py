@@ -1,0 +1,101 @@
+"""The distribution of a row of codes: one after the other, each given all before it; or each by itself."""
+
+from typing import final
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+KERNEL = 3
+"""Codes that each convolution of the causal prior sees, itself included."""
+
+
+@final
+class CausalPrior(nnx.Module):
+    """p(c) = product over t of p(c_t | c_1 ... c_(t-1)), by convolutions that look back only.
+
+    The codes are moved one place back before the first layer; no layer looks ahead. The dilations 1, 2, 4, ... are as
+    many as it takes for the last code to see the first.
+
+    Args:
+        length: Codes in a row.
+        size: Codes that there are.
+        width: Channels of the convolutions.
+        context: Numbers of what the row is conditioned on.
+        rngs: Of the initial weights.
+
+    Source: A. van den Oord et al. (2016), https://arxiv.org/abs/1609.03499.
+    """
+
+    def __init__(self, length: int, size: int, *, width: int = 64, context: int = 0, rngs: nnx.Rngs) -> None:
+        dilations = [1]
+        while 1 + (KERNEL - 1) * sum(dilations) < length:
+            dilations.append(2 * dilations[-1])
+        self.table = nnx.Embed(size, width, rngs=rngs)
+        self.places = nnx.Embed(length, width, rngs=rngs)
+        self.context = nnx.Linear(context, width, rngs=rngs) if context else None
+        self.layers = nnx.List(
+            nnx.Conv(width, width, KERNEL, kernel_dilation=d, padding="CAUSAL", rngs=rngs) for d in dilations
+        )
+        self.last = nnx.Linear(width, size, rngs=rngs)
+        self.length = length
+
+    def logits(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, "n length size"]:
+        """Of each code, given those before it."""
+        before = self.table(codes[:, :-1])
+        h = jnp.pad(before, ((0, 0), (1, 0), (0, 0))) + self.places(jnp.arange(self.length))
+        if self.context is not None:
+            h = h + self.context(context)[:, None]
+        for layer in self.layers:
+            h = h + layer(jax.nn.silu(h))
+        return self.last(h)
+
+    def log_prob(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, " n"]:
+        """Log probability of each row, nats."""
+        return _log_prob(self.logits(codes, context), codes)
+
+    def sample(self, n: int, key: PRNGKeyArray, context: Array | None = None) -> Int[Array, "n length"]:
+        """Rows of codes, drawn one code after the other."""
+
+        def step(codes: Array, t: Array) -> tuple[Array, None]:
+            drawn = jax.random.categorical(jax.random.fold_in(key, t), self.logits(codes, context)[:, t])
+            return codes.at[:, t].set(drawn.astype(codes.dtype)), None
+
+        return jax.lax.scan(step, jnp.zeros((n, self.length), jnp.int32), jnp.arange(self.length))[0]
+
+
+@final
+class IndependentPrior(nnx.Module):
+    """p(c) = product over t of p_t(c_t): every place has a distribution of its own, and knows of no other place.
+
+    Args:
+        length, size, context, rngs: As for `CausalPrior`.
+    """
+
+    def __init__(self, length: int, size: int, *, context: int = 0, rngs: nnx.Rngs) -> None:
+        self.base = nnx.Param(jnp.zeros((length, size)))
+        self.context = nnx.Linear(context, length * size, use_bias=False, rngs=rngs) if context else None
+
+    def logits(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, "n length size"]:
+        """Of each code, whatever the others are."""
+        return self._logits(len(codes), context)
+
+    def log_prob(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, " n"]:
+        """Log probability of each row, nats."""
+        return _log_prob(self.logits(codes, context), codes)
+
+    def sample(self, n: int, key: PRNGKeyArray, context: Array | None = None) -> Int[Array, "n length"]:
+        """Rows of codes."""
+        return jax.random.categorical(key, self._logits(n, context)).astype(jnp.int32)
+
+    def _logits(self, n: int, context: Array | None) -> Array:
+        base = self.base[...]
+        if self.context is None:
+            return jnp.broadcast_to(base, (n, *base.shape))
+        return base + self.context(context).reshape(n, *base.shape)
+
+
+def _log_prob(logits: Array, codes: Array) -> Array:
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), codes[..., None], axis=-1)[..., 0].sum(-1)

@@ -1,0 +1,150 @@
+"""Measures of models and samples against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from vae_instances import INSTANCES
+
+from modelwright.core.errors import CapabilityError, ConfigurationError, DataError
+from modelwright.generative.evaluation.discrepancy import maximum_mean_discrepancy
+from modelwright.generative.evaluation.likelihood import bits_per_dim, importance_weighted
+from modelwright.generative.evaluation.two_sample import classifier_two_sample, wilson_interval
+from modelwright.generative.log_prob import LogProb
+
+
+def test_bits_of_eight_levels_drawn_evenly_are_three():
+    found = bits_per_dim(LogProb(jnp.full(10, -12 * np.log(8)), "exact"), (2, 2, 3))
+    assert found.value == pytest.approx(3.0, rel=1e-6)  # single precision of the values given
+    assert found.standard_error == pytest.approx(0.0, abs=1e-6)
+    assert found.n_dimensions == 12
+
+
+def test_bits_of_a_bound_say_so():
+    found = bits_per_dim(LogProb(jnp.array([-1.0, -2.0]), "bound"), (3,))
+    assert found.value == pytest.approx(1.5 / (3 * np.log(2)))
+    assert found.standard_error == pytest.approx(0.5 / (3 * np.log(2)))  # sqrt(1/2) / sqrt(2)
+    assert str(found).startswith("at most 0.7213")
+
+
+def test_bits_of_what_is_not_normalised_are_refused():
+    with pytest.raises(ConfigurationError, match="no number of bits"):
+        bits_per_dim(LogProb(jnp.zeros(2), "unnormalized"), (3,))
+
+
+def test_weighted_bound_does_not_depend_on_what_is_looked_at_together():
+    model, batch = INSTANCES["VAE of labels, trained with importance weights"].made()
+    whole = importance_weighted(model, batch.x, 40, chunk=16, cond=batch.cond)
+    parts = importance_weighted(model, batch.x, 40, chunk=5, cond=batch.cond)
+    assert whole.log_prob.shape == parts.log_prob.shape == (16,)
+    assert whole.as_log_prob().kind == "bound"
+    one = model.importance_weighted(batch.x, 40, key=jax.random.key(9), cond=batch.cond).value
+    spread = np.std([importance_weighted(model, batch.x, 40, cond=batch.cond, seed=k).mean for k in range(8)], ddof=1)
+    for other in (parts.mean, float(one.mean())):
+        assert abs(whole.mean - other) < 4 * spread * 2**0.5
+
+
+def test_weighted_bound_needs_latents():
+    with pytest.raises(CapabilityError, match="VQVAE draws no latents to be weighted"):
+        importance_weighted(INSTANCES["VQVAE, dense"].made()[0], jnp.zeros((2, 6)))
+
+
+def gaussian_kernel_mean(distance, variance, bandwidth, d):
+    """E k(a, b) for a - b normal with mean of a given length and variance in each of d dimensions."""
+    total = bandwidth**2 + variance
+    return (bandwidth**2 / total) ** (d / 2) * np.exp(-(distance**2) / (2 * total))
+
+
+def test_discrepancy_of_two_normals_is_that_in_closed_form():
+    d, h, shift, scale = 3, 1.5, 0.8, 1.4
+    exact = (
+        gaussian_kernel_mean(0, 2, h, d)
+        + gaussian_kernel_mean(0, 2 * scale**2, h, d)
+        - 2 * gaussian_kernel_mean(shift, 1 + scale**2, h, d)
+    )
+    found = []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        x, y = generator.normal(size=(60, d)), generator.normal(size=(50, d)) * scale + np.array([shift, 0, 0])
+        found.append(maximum_mean_discrepancy(x, y, bandwidth=h, permutations=1).squared)
+    # unbiased: the mean of forty estimates is the exact value within four standard errors
+    assert abs(np.mean(found) - exact) < 4 * np.std(found, ddof=1) / 40**0.5
+    assert exact > 8 * np.std(found, ddof=1) / 40**0.5
+
+
+def test_discrepancy_is_that_of_the_pairs_one_by_one():
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(5, 2)), generator.normal(size=(4, 2))
+    k = lambda a, b: np.exp(-((a - b) ** 2).sum() / 2)  # noqa: E731
+    within = [np.mean([k(s[i], s[j]) for i in range(len(s)) for j in range(len(s)) if i != j]) for s in (x, y)]
+    expected = sum(within) - 2 * np.mean([k(a, b) for a in x for b in y])
+    assert maximum_mean_discrepancy(x, y, bandwidth=1.0).squared == pytest.approx(expected, rel=1e-10)
+
+
+def test_p_values_of_one_distribution_are_even():
+    generator = np.random.default_rng(1)
+    draw = lambda: generator.normal(size=(20, 2))  # noqa: E731
+    p_values = [maximum_mean_discrepancy(draw(), draw(), permutations=99, seed=k).p_value for k in range(100)]
+    assert stats.kstest(p_values, "uniform").pvalue > 0.001
+    assert maximum_mean_discrepancy(draw(), draw() + 1.5, permutations=99).p_value == 0.01
+
+
+def test_bandwidth_is_the_median_distance():
+    x, y = np.array([[0.0], [1.0]]), np.array([[3.0], [7.0]])
+    # distances 1, 3, 7, 2, 6, 4
+    assert maximum_mean_discrepancy(x, y).bandwidth == pytest.approx(np.sqrt((3**2 + 4**2) / 2))
+
+
+def test_sets_that_do_not_compare_are_refused():
+    with pytest.raises(DataError, match=r"expected examples of shape \(2,\), got \(3, 4\)"):
+        maximum_mean_discrepancy(np.zeros((3, 2)), np.zeros((3, 4)))
+    with pytest.raises(ConfigurationError, match="most examples are the same: give a bandwidth"):
+        maximum_mean_discrepancy(np.zeros((3, 2)), np.zeros((3, 2)))
+    with pytest.raises(DataError, match="x: not all numbers are finite"):
+        classifier_two_sample(np.full((3, 2), np.nan), np.zeros((3, 2)))
+    with pytest.raises(ConfigurationError, match="expected logistic or neighbours, got 'tree'"):
+        classifier_two_sample(np.zeros((9, 2)), np.zeros((9, 2)), classifier="tree")
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "neighbours"])
+def test_two_shifted_normals_are_told_apart_as_well_as_can_be(classifier):
+    generator = np.random.default_rng(0)
+    found = classifier_two_sample(
+        generator.normal(size=(900, 1)), generator.normal(1.5, 1, size=(700, 1)), classifier=classifier
+    )
+    best = stats.norm.cdf(0.75)  # of the threshold half-way
+    error = np.sqrt(best * (1 - best) / 1400)
+    # neighbours lose a little by voting: at most 4 points here
+    assert -4 * error - (0.04 if classifier == "neighbours" else 0.0) < found.accuracy - best < 4 * error
+    assert found.n == 700
+    assert found.told_apart
+    assert found.p_value < 1e-6
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "neighbours"])
+def test_one_distribution_is_not_told_apart(classifier):
+    generator = np.random.default_rng(3)
+    found = classifier_two_sample(
+        generator.normal(size=(300, 3)), generator.normal(size=(300, 3)), classifier=classifier
+    )
+    assert abs(found.accuracy - 0.5) < 4 * 0.5 / 600**0.5
+    assert found.interval[0] < 0.5 < found.interval[1]
+
+
+def test_a_difference_of_spread_is_seen_by_neighbours():
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(400, 2)), 3 * generator.normal(size=(400, 2))
+    assert classifier_two_sample(x, y, classifier="neighbours").told_apart
+
+
+def test_examples_are_never_predicted_by_what_has_seen_them():
+    # two sets of the same rows: who has seen a row knows its neighbour; left out, the accuracy is at most one half
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    assert classifier_two_sample(x, x, classifier="neighbours").accuracy < 0.5
+
+
+def test_wilson_intervals_cover():
+    n, p = 40, 0.6
+    covered = [low <= p <= high for low, high in (wilson_interval(k, n) for k in range(n + 1))]
+    assert stats.binom.pmf(range(n + 1), n, p)[covered].sum() == pytest.approx(0.95, abs=0.02)
