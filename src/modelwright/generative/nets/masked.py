@@ -60,16 +60,10 @@ class MaskedLinear(nnx.Module):
         self.degrees_in = degrees_in
         self.degrees_out = degrees_out
         self.strict = strict
-<<<<<<< HEAD
         a, b = np.asarray(degrees_in)[:, None], np.asarray(degrees_out)[None, :]
         mask = a < b if strict else a <= b
         spread = scale * mask / np.sqrt(np.maximum(mask.sum(0), 1))
         self.kernel = nnx.Param(jax.random.normal(rngs.params(), mask.shape) * spread.astype(np.float32))
-=======
-        mask = self.mask()
-        seen = jnp.maximum(mask.sum(0), 1)
-        self.kernel = nnx.Param(scale * jax.random.normal(rngs.params(), mask.shape) * mask / jnp.sqrt(seen))
->>>>>>> autoregressive
         self.bias = nnx.Param(jnp.zeros(len(degrees_out)))
 
     def mask(self) -> Bool[Array, "n_in n_out"]:
