@@ -117,7 +117,7 @@ def test_the_zoo_is_listed_and_shown(project, capsys):
 
 def test_entries_of_the_zoo_are_in_the_catalog(project, capsys):
     code, said = run(project, capsys, "models", "--json")
-    found = {row["model_id"]: row for row in json.loads(said.out)}
+    found = {row["model_id"]: row for row in json.loads(said.out)["models"]}
     assert code == 0
     assert found["vae_digits"]["is_trained"]
     assert not found["flow_moons"]["is_trained"]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError, ConfigurationError, StorageError
 from modelwright.factory import ModelBuilder, ModelFactory, ModelTypeRegistry, create_model, model_types
 from modelwright.factory.explanation import explain
+from modelwright.factory.reference import with_reference
 from modelwright.factory.stored_models import DESCRIPTION, load_model, save_model
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, count_parameters
@@ -229,3 +232,8 @@ def test_log_probabilities_of_two_kinds_do_not_compare():
 
 def test_a_batch_without_conditions_has_none():
     assert Batch(jnp.zeros(1)).cond is None
+
+
+def test_the_reference_page_is_that_of_the_models():
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page == with_reference(page), "run python -m modelwright.factory.reference docs/configuration.md"
