@@ -44,8 +44,7 @@ INSTANCES = {
     "Glow of labels, wider than high": Instance(
         flow("Glow", (2, 6, 2), n_levels=1, n_steps=1, n_classes=3), labelled((2, 6, 2), 3)
     ),
-    "continuous, plane": Instance(flow("ContinuousFlow", 2, rtol=1e-6, atol=1e-6), real((2,))),
-    "continuous of context, dopri5": Instance(
-        flow("ContinuousFlow", 3, solver="dopri5", act_norm=False, context_dim=1), real((3,), context=1)
+    "continuous of context, plane": Instance(
+        flow("ContinuousFlow", 2, solver="dopri5", rtol=1e-6, atol=1e-6, context_dim=1), real((2,), context=1)
     ),
 }

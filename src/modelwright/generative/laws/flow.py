@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from modelwright.generative.flow.autoregressive import MaskedAutoregressive
 from modelwright.generative.flow.chain import Repeated
-from modelwright.generative.flow.flow import AbstractFlow
+from modelwright.generative.flow.flow import AbstractFlow, towards_base
 from modelwright.generative.laws.law import Law, Measured, Subject, largest, loose
 from modelwright.generative.protocol import AbstractGenerativeModel
 
@@ -37,16 +37,12 @@ def _walk(graph: nnx.GraphDef, state: nnx.State, x: Array, z: Array, cond: Array
     def alone(one: Array, cond: Array | None) -> Array:
         return model.encode(one[None], cond=None if cond is None else cond[None])[0]
 
-    axes = (0, None if cond is None else 0)
+    axes, vectors = (0, None if cond is None else 0), model.condition.vectors(cond, len(x))
     jacobian = jax.vmap(jax.jacrev(alone), axes)(x, cond).reshape(len(x), z.shape[-1], -1)
-    there = model.encode(x, cond=cond)
-    log_base = -0.5 * (there**2 + jnp.log(2.0 * jnp.pi)).sum(-1)
-    return Walked(
-        jacobian,
-        model.log_prob(x, cond=cond).value - log_base,
-        model.decode(there, cond=cond) - x,
-        model.encode(model.decode(z, cond=cond), cond=cond) - z,
-    )
+    there, log_det = towards_base(*nnx.split(model.bijection), x.reshape(len(x), *model.inner_shape), vectors)
+    # both at once: every pass is compiled by itself, and that is what takes the time
+    back = model.decode(jnp.concatenate([there, z]), cond=None if cond is None else jnp.concatenate([cond, cond]))
+    return Walked(jacobian, log_det, back[: len(x)] - x, model.encode(back[len(x) :], cond=cond) - z)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -94,18 +90,16 @@ def density_on_the_way(subject: Subject) -> Measured:
 
 def mass_is_one(subject: Subject) -> Measured:
     """The density of two numbers integrates to one."""
-    log_density, weights = _on_a_grid(subject)
+    log_density, weights, _ = _on_a_grid(subject)
     # midpoints 0.04 of a standard deviation apart in the middle; spline densities have kinks
     return Measured(abs(float((np.exp(log_density) * weights).sum()) - 1.0), 5e-3, "deviation of the integral from 1")
 
 
 def entropy_of_samples(subject: Subject) -> Measured:
     """The mean log density of samples is minus the entropy, which is an integral."""
-    log_density, weights = _on_a_grid(subject)
+    log_density, weights, of_samples = _on_a_grid(subject)
     mass = np.exp(log_density) * weights
     negative_entropy = float((mass * log_density)[mass > 0.0].sum())
-    x, cond = _samples(subject, "entropy")
-    of_samples = np.asarray(_log_density(*nnx.split(subject.model), x, cond), np.float64)
     error = of_samples.std() / np.sqrt(len(of_samples))
     words = f"standard errors between {of_samples.mean():.4f} of samples and {negative_entropy:.4f} by quadrature:"
     return Measured(abs(float(of_samples.mean()) - negative_entropy) / error, 4.0, words)
@@ -146,9 +140,13 @@ def condition_matters(subject: Subject) -> Measured:
     return Measured(float(same), 0.0, "examples whose density, or samples which, do not change with the condition:")
 
 
-def _on_a_grid(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """Log density and weight of each point of a grid that reaches 60 standard deviations out, denser in the middle."""
-    x, cond = _samples(subject, "grid")
+def _on_a_grid(subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log density and weight of each point of a grid, and the log densities of some samples.
+
+    The grid reaches 60 standard deviations out and is denser in the middle.
+    """
+    model, cond = subject.model, None if subject.batch.cond is None else subject.batch.cond[0]
+    x = model.sample(_DRAWS, key=subject.key("plane"), cond=_repeated(cond, _DRAWS))
     low, middle, high = np.quantile(np.asarray(x).reshape(len(x), 2), [0.16, 0.5, 0.84], axis=0)
     spread = (high - low) / 2.0
     reach = np.arcsinh(60.0)
@@ -156,19 +154,15 @@ def _on_a_grid(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     u = -reach + step * (np.arange(_ON_A_SIDE) + 0.5)
     sides = [middle[k] + spread[k] * np.sinh(u) for k in range(2)]
     lengths = [spread[k] * np.cosh(u) * step for k in range(2)]
-    points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, *subject.model.example_shape)
-    every = None if cond is None else jnp.broadcast_to(cond[0], (len(points), *cond.shape[1:]))
-    found = _log_density(*nnx.split(subject.model), jnp.asarray(points, x.dtype), every)
-    return np.asarray(found, np.float64), np.outer(*lengths).reshape(-1)
+    points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, *model.example_shape)
+    all_points = jnp.concatenate([jnp.asarray(points, x.dtype), x])
+    found = _log_density(*nnx.split(model), all_points, _repeated(cond, len(all_points)))
+    of_grid, of_samples = np.split(np.asarray(found, np.float64), [len(points)])
+    return of_grid, np.outer(*lengths).reshape(-1), of_samples
 
 
-def _samples(subject: Subject, name: str) -> tuple[Array, Array | None]:
-    cond = (
-        None
-        if subject.batch.cond is None
-        else jnp.broadcast_to(subject.batch.cond[0], (_DRAWS, *subject.batch.cond.shape[1:]))
-    )
-    return subject.model.sample(_DRAWS, key=subject.key(name), cond=cond), cond
+def _repeated(cond: Array | None, n: int) -> Array | None:
+    return None if cond is None else jnp.broadcast_to(cond, (n, *cond.shape))
 
 
 def _cond(subject: Subject, n: int) -> Array | None:
