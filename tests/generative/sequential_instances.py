@@ -73,6 +73,6 @@ INSTANCES = {
     ),
     "MADE": _made("MADE", (6,), binary((6,), classes=2), hidden_dims=[16], n_classes=2),
     "MADE of levels, shuffled": _made(
-        "MADE", (2, 2, 1), symbols((2, 2, 1), 4), hidden_dims=[8, 8], levels=4, order="random", order_seed=1
+        "MADE", (2, 2, 1), symbols((2, 2, 1), 4), hidden_dims=[16, 16], levels=4, order="random", order_seed=0
     ),
 }

@@ -115,11 +115,10 @@ class Transformer(AbstractAutoregressiveModel):
         """The same as `logits`, by the sampler's own steps: the first `prompt` tokens at once, then one at a time."""
         logits, past = self._begun(symbols[:, :prompt], vectors)
 
-        def step(past: Past, at: tuple[Array, Array]) -> tuple[Past, Array]:
-            return self._step(past, at[0], vectors, at[1])
+        def step(past: Past, token: Array) -> tuple[Past, Array]:
+            return self._step(past, token, vectors)
 
-        left = jnp.arange(prompt, symbols.shape[1] - 1)
-        _, after = jax.lax.scan(step, past, (symbols[:, prompt:-1].T, left + 1))
+        _, after = jax.lax.scan(step, past, symbols[:, prompt:-1].T)
         return jnp.concatenate([logits, after.swapaxes(0, 1)], axis=1)
 
     def sample(self, n: int, *, key: PRNGKeyArray, cond: Array | None = None) -> Int[Array, "n length"]:
@@ -200,10 +199,10 @@ class Transformer(AbstractAutoregressiveModel):
         h, past = self.net(self._inputs(prompt, vectors))
         return self._to_logits(h), self.net.room(past)
 
-    def _step(self, past: Past, token: Array, vectors: Array | None, position: Array) -> tuple[Past, Array]:
+    def _step(self, past: Past, token: Array, vectors: Array | None) -> tuple[Past, Array]:
         h = self.embedding(token)
         h = h if vectors is None else h + self.context(vectors.astype(h.dtype))
-        h, past = self.net.step(h, past, position)
+        h, past = self.net.step(h, past)
         return past, self._to_logits(h)
 
 
@@ -216,12 +215,11 @@ def _continued(
     logits, past = model._begun(prompt, vectors)
     keys = jax.random.split(key, n_tokens)
 
-    def step(carry: tuple[Past, Array], at: tuple[PRNGKeyArray, Array]) -> tuple[tuple[Past, Array], Array]:
+    def step(carry: tuple[Past, Array], key: PRNGKeyArray) -> tuple[tuple[Past, Array], Array]:
         past, logits = carry
-        token = choice.draw(logits, at[0])
-        return model._step(past, token, vectors, at[1]), token
+        token = choice.draw(logits, key)
+        return model._step(past, token, vectors), token
 
-    positions = prompt.shape[1] + 1 + jnp.arange(n_tokens - 1)
-    (_, logits), tokens = jax.lax.scan(step, (past, logits[:, -1]), (keys[:-1], positions))
+    (_, logits), tokens = jax.lax.scan(step, (past, logits[:, -1]), keys[:-1])
     last = choice.draw(logits, keys[-1])
     return jnp.concatenate([prompt, tokens.T, last[:, None]], axis=1)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from modelwright.generative.autoregressive.alphabet import AbstractAlphabet, Levels, MuLaw
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_length, one_width
 from modelwright.generative.conditioning import CONDITIONS, Condition
-from modelwright.generative.nets.causal_convolution import CausalStack
+from modelwright.generative.nets.causal_convolution import CausalStack, Rings
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
 
@@ -117,11 +117,11 @@ class WaveNet(AbstractAutoregressiveModel):
     ) -> Float[Array, "n length levels"]:
         """The same as `logits`, by the sampler's own steps from the first symbol on, whatever the prompt."""
 
-        def step(rings: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
-            return self._step(rings, at[0], vectors, at[1])
+        def step(rings: Rings, symbol: Array) -> tuple[Rings, Array]:
+            return self._step(rings, symbol, vectors)
 
         rings, first = self._begun(len(symbols), vectors)
-        after = jax.lax.scan(step, rings, (symbols[:, :-1].T, 1 + jnp.arange(symbols.shape[1] - 1)))[1]
+        after = jax.lax.scan(step, rings, symbols[:, :-1].T)[1]
         return jnp.concatenate([first[:, None], after.swapaxes(0, 1)], axis=1)
 
     def sample(self, n: int, *, key: PRNGKeyArray, cond: Array | None = None) -> Array:
@@ -135,13 +135,13 @@ class WaveNet(AbstractAutoregressiveModel):
         logits = self.head(jax.nn.relu(self.mix(jax.nn.relu(h))))
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
-    def _begun(self, n: int, vectors: Array | None) -> tuple[Array, Array]:
+    def _begun(self, n: int, vectors: Array | None) -> tuple[Rings, Array]:
         start = self._first(n)
-        out, rings = self.net.step(start, self.net.empty_rings(n, start.dtype), jnp.zeros((), jnp.int32), vectors)
+        out, rings = self.net.step(start, self.net.empty_rings(n, start.dtype), vectors)
         return rings, self._to_logits(out)
 
-    def _step(self, rings: Array, symbol: Array, vectors: Array | None, position: Array) -> tuple[Array, Array]:
-        out, rings = self.net.step(self.embedding(symbol), rings, position, vectors)
+    def _step(self, rings: Rings, symbol: Array, vectors: Array | None) -> tuple[Rings, Array]:
+        out, rings = self.net.step(self.embedding(symbol), rings, vectors)
         return rings, self._to_logits(out)
 
 
@@ -150,11 +150,11 @@ def _drawn(graph: Any, state: Any, key: PRNGKeyArray, vectors: Array | None, n: 
     model = nnx.merge(graph, state)
     keys = jax.random.split(key, *model.example_shape)
 
-    def step(carry: tuple[Array, Array], at: tuple[PRNGKeyArray, Array]) -> tuple[tuple[Array, Array], Array]:
+    def step(carry: tuple[Rings, Array], key: PRNGKeyArray) -> tuple[tuple[Rings, Array], Array]:
         rings, logits = carry
-        symbol = jax.random.categorical(at[0], logits).astype(jnp.int32)
-        return model._step(rings, symbol, vectors, at[1]), symbol
+        symbol = jax.random.categorical(key, logits).astype(jnp.int32)
+        return model._step(rings, symbol, vectors), symbol
 
     begun = model._begun(n, vectors)
-    (_, logits), symbols = jax.lax.scan(step, begun, (keys[:-1], 1 + jnp.arange(len(keys) - 1)))
+    (_, logits), symbols = jax.lax.scan(step, begun, keys[:-1])
     return jnp.concatenate([symbols.T, jax.random.categorical(keys[-1], logits)[:, None].astype(jnp.int32)], axis=1)

@@ -24,10 +24,13 @@ class Past(NamedTuple):
     Args:
         keys: Shape (n_layers, n, n_heads, length, head).
         values: The same shape.
+        filled: How many positions there are so far: where the next one goes. Kept here, so that nobody who takes steps
+            has to count.
     """
 
     keys: Array
     values: Array
+    filled: Int[Array, ""]
 
 
 @final
@@ -152,39 +155,38 @@ class AttentionStack(nnx.Module):
 
         keys = None if key is None else jax.random.split(key, self.n_layers)
         h, past = through(self.layers, layer, h, keys)
-        return self.norm(h), Past(*past)
+        return self.norm(h), Past(*past, jnp.asarray(positions))
 
-    def step(
-        self, h: Float[Array, "n width"], past: Past, position: Int[Array, ""]
-    ) -> tuple[Float[Array, "n width"], Past]:
-        """The output at one position given what is kept of those before it, and the same with this one kept too.
+    def step(self, h: Float[Array, "n width"], past: Past) -> tuple[Float[Array, "n width"], Past]:
+        """The output at the next position given what is kept of those before it, and the same with this one kept too.
 
         Args:
             h: Input.
             past: Keys and values with room for `length` positions.
-            position: Counted from 0.
         """
+        position = past.filled
         h = self._placed(h, position)
         before = jnp.arange(past.keys.shape[3]) < position
 
-        def layer(block: AttentionLayer, h: Array, at: Past) -> tuple[Array, tuple[Array, Array]]:
+        def layer(block: AttentionLayer, h: Array, at: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+            keys, values = at
             q, k, v = block.split_heads(h)
             q, k = self._turned(q, position), self._turned(k, position)
-            scores = jnp.einsum("nhd,nhjd->nhj", q, at.keys)
+            scores = jnp.einsum("nhd,nhjd->nhj", q, keys)
             scores = jnp.concatenate([jnp.where(before, scores, -jnp.inf), (q * k).sum(-1, keepdims=True)], axis=-1)
             weights = _softmax(scores / np.sqrt(q.shape[-1])).astype(v.dtype)
-            seen = jnp.einsum("nhj,nhjd->nhd", weights[..., :-1], at.values) + weights[..., -1:] * v
+            seen = jnp.einsum("nhj,nhjd->nhd", weights[..., :-1], values) + weights[..., -1:] * v
             h = h + block.from_attention(seen.reshape(h.shape))
             return h + block.dense(h), (k, v)
 
-        h, (keys, values) = through(self.layers, layer, h, past)
+        h, new = through(self.layers, layer, h, past[:2])
         # written once for all layers: a cache carried through the layers would be copied at every step
-        return self.norm(h), Past(*(_put(old, new, position) for old, new in zip(past, (keys, values), strict=True)))
+        return self.norm(h), Past(*(_put(*each, position) for each in zip(past[:2], new, strict=True)), position + 1)
 
     def room(self, past: Past) -> Past:
         """The same keys and values with room for `length` positions."""
-        spare = self.length - past.keys.shape[3]
-        return Past(*(jnp.pad(part, ((0, 0), (0, 0), (0, 0), (0, spare), (0, 0))) for part in past))
+        spare = ((0, 0), (0, 0), (0, 0), (0, self.length - past.keys.shape[3]), (0, 0))
+        return Past(*(jnp.pad(part, spare) for part in past[:2]), past.filled)
 
     def _placed(self, h: Array, position: Array) -> Array:
         return h if self.positions is None else h + self.positions[position].astype(h.dtype)

@@ -3,7 +3,7 @@
 One step at a time each layer keeps its last inputs in a ring: as many as its convolution reaches back.
 """
 
-from typing import final
+from typing import NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,18 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from modelwright.generative.nets.stacked import stacked, through
+
+
+class Rings(NamedTuple):
+    """The last inputs of every layer, and how many positions there have been: nobody who takes steps has to count.
+
+    Args:
+        inputs: Shape (n_layers, n, ring_size, width); the input at position t lies at t mod ring_size.
+        position: Of the next step.
+    """
+
+    inputs: Float[Array, "layers n ring width"]
+    position: Int[Array, ""]
 
 
 @final
@@ -112,26 +124,24 @@ class CausalStack(nnx.Module):
         nothing = jnp.zeros((*h.shape[:2], self.skip), h.dtype)
         return through(self.layers, layer, (h, nothing), jnp.array(self.dilations))[0][1]
 
-    def empty_rings(self, n: int, dtype: jnp.dtype) -> Float[Array, "layers n ring width"]:
+    def empty_rings(self, n: int, dtype: jnp.dtype) -> Rings:
         """The inputs before the first position: zeros."""
-        return jnp.zeros((len(self.dilations), n, self.ring_size, self.width), dtype)
+        return Rings(jnp.zeros((len(self.dilations), n, self.ring_size, self.width), dtype), jnp.zeros((), jnp.int32))
 
     def step(
         self,
         h: Float[Array, "n width"],
-        rings: Float[Array, "layers n ring width"],
-        position: Int[Array, ""],
+        rings: Rings,
         vectors: Float[Array, "n context"] | None = None,
-    ) -> tuple[Float[Array, "n skip"], Float[Array, "layers n ring width"]]:
-        """The output at one position, and the rings with its inputs in them.
+    ) -> tuple[Float[Array, "n skip"], Rings]:
+        """The output at the next position, and the rings with its inputs in them.
 
         Args:
             h: Input.
             rings: The inputs of every layer at the positions before.
-            position: Counted from 0.
             vectors: The context of each sequence.
         """
-        size = self.ring_size
+        size, position = self.ring_size, rings.position
 
         def layer(
             block: GatedStep, carry: tuple[Array, Array], at: tuple[Array, Array]
@@ -146,5 +156,6 @@ class CausalStack(nnx.Module):
             return (h + more, total + out), h
 
         nothing = jnp.zeros((len(h), self.skip), h.dtype)
-        (_, out), inputs = through(self.layers, layer, (h, nothing), (rings, jnp.array(self.dilations)))
-        return out, jax.lax.dynamic_update_slice_in_dim(rings, inputs[:, :, None], position % size, axis=2)
+        (_, out), inputs = through(self.layers, layer, (h, nothing), (rings.inputs, jnp.array(self.dilations)))
+        kept = jax.lax.dynamic_update_slice_in_dim(rings.inputs, inputs[:, :, None], position % size, axis=2)
+        return out, Rings(kept, position + 1)
