@@ -98,7 +98,8 @@ MUTANTS = (
         "parameters: made in the first pass",
         "generative/nets/reshaped.py",
         '        """The output of each input, shape (n, *out_shape); a key leaves units out."""',
-        '        """Late."""\n        if not hasattr(self, "late"):\n            self.late = nnx.Param(self.net.layers[0].bias[...])',
+        '        """Late."""\n        if not hasattr(self, "late"):\n'
+        "            self.late = nnx.Param(self.net.layers[0].bias[...])",
         (LAWS, "-k", "VAE and dense and fresh"),
     ),
     Mutant(
