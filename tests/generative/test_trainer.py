@@ -230,6 +230,22 @@ def test_updates_that_are_no_numbers_are_left_out_and_end_the_training():
     assert fit.skipped == fit.steps - 5
 
 
+def test_what_ended_early_is_not_gone_on_with(tmp_path):
+    generator = np.random.default_rng(2)
+    x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
+    arguments = {"steps": 4000, "eval_data": held_out, "evaluate_every": 1, "patience": 5, "checkpoint_dir": tmp_path}
+    settings = TrainingSettings(batch_size=32, learning_rate=0.2)
+    first = Trainer(Normal(), settings).fit(x, **arguments)
+    again = Trainer(Normal(), settings).fit(x, **arguments)
+    assert (again.ended, again.steps) == ("early", first.steps)
+
+
+def test_fewer_steps_than_the_checkpoint_has_are_refused(tmp_path):
+    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"steps: the checkpoint in .* has made 9 steps; expected at least 9"):
+        Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+
+
 def test_patience_keeps_the_best_parameters():
     generator = np.random.default_rng(2)
     x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
@@ -320,6 +336,7 @@ def test_several_devices_reach_what_one_does():
         (np.full((4, 6), np.nan), "data: 24 numbers are missing or infinite"),
         (np.array([["a"] * 6]), "data: not an array of numbers"),
         ((BITS, np.zeros(3)), "data: conditions of other examples; expected 96 of them, got 3"),
+        (BITS + 1, "data: numbers that the model does not know; expected whole numbers from 0 to 1, got '1 to 2'"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(data, message):

@@ -10,6 +10,7 @@ from modelwright.catalog.metadata import ModelMetadata
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.catalog.settings_forms import generative_settings_form
 from modelwright.catalog.updating import inherited_data_options
+from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
 from modelwright.data.examples import Split, load_examples
@@ -74,7 +75,15 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         return generative_settings_form()
 
     def make_settings(self, values: Mapping[str, Any]) -> GenerativeSettings:
-        """The settings from checked values."""
+        """The settings from checked values.
+
+        Raises:
+            ConfigurationError: steps and epochs at once.
+        """
+        if values["steps"] is not None and values["epochs"] is not None:
+            raise ConfigurationError(
+                "steps and epochs at once", field="epochs", got=values["epochs"], todo="give one of the two"
+            )
         return GenerativeSettings(**values)
 
     def seeds_of(self, settings: GenerativeSettings) -> dict[str, int]:

@@ -85,4 +85,11 @@ class Condition:
             return cond
         if not jnp.issubdtype(cond.dtype, jnp.integer):
             raise ConfigurationError("no labels", field="cond", expected="whole numbers", got=str(cond.dtype))
+        if not isinstance(cond, jax.core.Tracer) and n and not bool(((cond >= 0) & (cond < self.n_classes)).all()):
+            raise ConfigurationError(
+                "labels that the model does not know",
+                field="cond",
+                expected=f"whole numbers from 0 to {self.n_classes - 1}",
+                got=f"{int(cond.min())} to {int(cond.max())}",
+            )
         return jax.nn.one_hot(cond, self.n_classes)

@@ -1,7 +1,9 @@
 """Stacks of identical layers of vectors, as configurations describe them."""
 
+import math
 from collections.abc import Callable
 
+import jax
 from flax import nnx
 
 from modelwright.generative.flow.act_norm import ActNorm
@@ -82,6 +84,9 @@ def dense_coupling(
     def make() -> AbstractBijection:
         outputs = (n - kept) * scalar.n_parameters
         net = DenseNet(kept + context, hidden, outputs, activation=activation, rngs=rngs)
+        for layer in net.layers[:-1]:  # as in masked networks: half a vector may be one number
+            width = 1.0 / math.sqrt(layer.in_features)
+            layer.bias[...] = jax.random.uniform(rngs.params(), layer.bias.shape, minval=-width, maxval=width)
         last = net.layers[-1].kernel
         last[...] = LAST_SCALE * last[...]
         return Coupling(net, scalar, kept)

@@ -45,7 +45,8 @@ class MaskedLinear(nnx.Module):
         degrees_out: Of each output.
         strict: Outputs look at smaller degrees only, else at equal ones too.
         scale: Factor of the initial weights; each output's variance is otherwise the mean square of what it sees.
-        rngs: Of the initial weights (normal; biases zero).
+        rngs: Of the initial weights (normal) and biases (uniform, as wide as those of PyTorch's layers: were they zero,
+            all kinks of a network that sees one number would lie at zero). Strict layers begin without biases.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class MaskedLinear(nnx.Module):
         mask = a < b if strict else a <= b
         spread = scale * mask / np.sqrt(np.maximum(mask.sum(0), 1))
         self.kernel = nnx.Param(jax.random.normal(rngs.params(), mask.shape) * spread.astype(np.float32))
-        self.bias = nnx.Param(jnp.zeros(len(degrees_out)))
+        bias = jax.random.uniform(rngs.params(), (len(degrees_out),), minval=-1.0, maxval=1.0)
+        self.bias = nnx.Param(bias * (0.0 if strict else 1.0) / np.sqrt(np.maximum(mask.sum(0), 1)).astype(np.float32))
 
     def mask(self) -> Bool[Array, "n_in n_out"]:
         """Which connections there are."""

@@ -140,6 +140,8 @@ def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data
         )
     if model.levels is not None:
         _check_levels(found.numbers, model.levels, field)
+    if isinstance(found, Rows):
+        model.condition.vectors(found.cond, found.size)  # refuses conditions that are no labels or contexts of it
     return found
 
 

@@ -28,6 +28,9 @@ MOST_STEPS = 512
 STRETCH = 1.0
 """Seconds that such a stretch takes, about: bars move and Ctrl-C is heard."""
 
+MOST_LOST = 20
+"""Updates in a row that may be left out before a training counts as diverged."""
+
 BEGIN_WITH = 512
 """Examples that a model sees before the first step, to set what depends on the data."""
 
@@ -166,7 +169,7 @@ class _Run:
         self.evaluations: list[tuple[int, float]] = []
         self.best: Any = None
         self.ended: Literal["complete", "early", "diverged"] = "complete"
-        self.step = 0
+        self.step = self.lost = 0
         names = [objective.name for objective in self.program.objectives]
         self.what = identity(model.recipe, settings, examples.fingerprint(), names, steps)
 
@@ -189,6 +192,15 @@ class _Run:
             like = {"state": self.state, "best": self.state.params}
             self.step, found, kept = read_checkpoint(folder, self.what, like)  # type: ignore[arg-type]
             self.state = self.placement.on_devices(found["state"])
+            self.ended = kept["ended"]
+            if self.step > self.steps:
+                raise ConfigurationError(
+                    f"the checkpoint in {folder} has made {self.step} steps",
+                    field="steps",
+                    expected=f"at least {self.step}",
+                    got=self.steps,
+                    todo="pass resume=False to begin anew, or choose another folder",
+                )
             self.history = {name: list(values) for name, values in kept["history"].items()}
             self.evaluations = [(int(step), float(loss)) for step, loss in kept["evaluations"]]
             self.best = self.placement.on_devices(found["best"]) if self.evaluations else None
@@ -205,7 +217,8 @@ class _Run:
                 stretch = int(np.clip(count * STRETCH / max(spent, 1e-6), 1, MOST_STEPS))
             compiled = True
             self._report(count, spent)
-            if skipped >= count and count >= 1 and skipped > 10:
+            self.lost = self.lost + skipped if skipped == count * self.program.updates_per_step else 0
+            if self.lost > MOST_LOST:
                 self.ended = "diverged"
             if self.step % self.every == 0 or self.step == self.steps:
                 self._evaluate()
@@ -260,7 +273,7 @@ class _Run:
 
     def _keep(self, folder: Path) -> None:
         best = self._kept_params() if self.best is None else self.best
-        kept = {"history": self.history, "evaluations": self.evaluations}
+        kept = {"history": self.history, "evaluations": self.evaluations, "ended": self.ended}
         write_checkpoint(folder, self.what, self.step, {"state": self.state, "best": best}, kept)
 
     def finish(self, seconds: float) -> Fit:
