@@ -6,11 +6,7 @@ Data are 20,000 points to train on and 10,000 held out of each density; the trut
 over the same held-out points, so that the difference is a divergence with little noise. Training is the house's: Adam
 at a learning rate of 0.002 that falls as a cosine, batches of 256, five layers of two hidden layers of 64. Seconds
 include compilation. With an interpreter that has torch and zuko, zuko's flows of the same sizes are trained in the same
-<<<<<<< HEAD
-run by `flow_density_2d_peer.py`; what they are called there stands in brackets.
-=======
 run by `flow_density_2d_peer.py`.
->>>>>>> flow
 """
 
 import argparse
