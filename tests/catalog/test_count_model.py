@@ -36,6 +36,12 @@ def test_it_trains_answers_and_scores(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(ConfigurationError, match="min_cells: not used to score: every cell of the data is"):
         model.score({"data": str(tmp_path / "new.csv"), "min_cells": 3})
 
+    runs = [result["run_id"], model.train(model.load_data(**options), data_options=options, steps=5)["run_id"]]
+    assert main(["--project", str(tmp_path), "compare", *runs]) == 3
+    advice = capsys.readouterr().err
+    assert "count_model keeps no log likelihoods, by which runs are ranked" in advice
+    assert f"modelwright score count_model --data FILE --run {runs[0]}" in advice
+
     two = ",".join(genes["gene"][:2])
     assert main(["--project", str(tmp_path), "predict", "count_model", "--gene", two]) == 0
     shown = capsys.readouterr().out
@@ -68,6 +74,15 @@ def test_a_likelihood_that_cannot_be_compressed_is_refused(tmp_path: Path) -> No
     model = ModelRegistry(project=tmp_path).load_model_instance("count_model")
     with pytest.raises(ConfigurationError, match="likelihood: mini-batches look at their cells entry by entry"):
         model.train(counts, likelihood="compressed", inference="svi", batch_size=10)
+    assert not model.has_trained_model()
+
+
+def test_settings_that_do_not_go_together_are_refused_before_data_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--project", str(tmp_path), "train", "count_model", "--data", str(tmp_path / "absent.csv")]
+    assert main([*command, "--rank", "3"]) == 2
+    assert "rank: only the low-rank guide has a rank" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ LIST_THEN_LOAD = """
 from modelwright.catalog.model_registry import ModelRegistry
 registry = ModelRegistry()
 row = [r for r in registry.get_all_models_with_status() if r["model_id"] == "plugged"][0]
-print(row["name"], row["error"], registry.entries()[-1].root.origin)
+print(row["name"], row["error"], [e for e in registry.entries() if e.model_id == "plugged"][0].root.origin)
 print(registry.load_model_instance("plugged").answer_and_value)
 print(type(registry.load_model_instance("plugged")).__module__)
 """

@@ -268,7 +268,11 @@ def test_files_that_are_not_what_their_names_say(tmp_path: Path) -> None:
     (tmp_path / "barcodes.tsv").write_text("a\nb\nc\n")
     assert refusal(tmp_path).what == "the names beside matrix.mtx do not fit its 2 rows and 2 columns"
     (tmp_path / "text.csv").write_text("name,g1\na,1\nb,2\n")
-    assert refusal(tmp_path / "text.csv").what.startswith("text.csv cannot be read: In CSV column #0")
+    found = refusal(tmp_path / "text.csv")
+    assert found.what == "the column 'name' of text.csv holds a text"
+    assert "expected a column of numbers for every gene, got 'a'; if it is no gene, say what it is (" in str(found)
+    (tmp_path / "ragged.csv").write_text("name,g1\na,1\nb\n")
+    assert refusal(tmp_path / "ragged.csv").what.startswith("ragged.csv cannot be read: CSV parse error")
     (tmp_path / "gap.csv").write_text(",g1,g2\na,1,\nb,2,1\n")
     assert (
         refusal(tmp_path / "gap.csv").what == "the table holds a missing or infinite value: nan in cell 'a', gene 'g2'"

@@ -37,11 +37,8 @@ class Instance:
         if weights == "perturbed":
             params = nnx.state(model, nnx.Param)
             leaves, tree = jax.tree.flatten(params)
-            keys = jax.random.split(jax.random.key(1), len(leaves))
-            moved = [
-                leaf + 0.3 * jax.random.normal(key, leaf.shape, leaf.dtype)
-                for leaf, key in zip(leaves, keys, strict=True)
-            ]
+            generator = np.random.default_rng(1)  # drawn by NumPy: JAX would compile a program for every shape
+            moved = [leaf + (0.3 * generator.standard_normal(leaf.shape)).astype(leaf.dtype) for leaf in leaves]
             nnx.update(model, jax.tree.unflatten(tree, moved))
         return model, batch
 

@@ -101,6 +101,18 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
             At least `predictions` and `credible_intervals`, both JSON-ready; lists of records read best.
         """
 
+    def check_together(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse `train_params` that are right one by one and do not go together; a model with such overrides this.
+
+        It is asked before any data are read.
+
+        Args:
+            parameters: Values of the parameters under `train_params`, those without a value left out.
+
+        Raises:
+            ConfigurationError: naming the parameter, what was expected and what came.
+        """
+
     def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
         """Scores for new data; a model that can score overrides this.
 
@@ -239,7 +251,9 @@ class AbstractCatalogModel(ABC, Generic[Settings]):
         settings_form = self.settings_parameters()
         values = validate_parameters((*self.metadata.train_params, *settings_form), options)
         settings = {parameter.name: values.pop(parameter.name) for parameter in settings_form}
-        return TrainingPlan(self.make_settings(settings), _with_value(values), keep, dict(data_options or {}))
+        parameters = _with_value(values)
+        self.check_together(parameters)
+        return TrainingPlan(self.make_settings(settings), parameters, keep, dict(data_options or {}))
 
     @contextmanager
     def open_run(

@@ -106,7 +106,7 @@ def explain(config: ModelConfiguration) -> Explanation:
     graph, of_training, rest = nnx.split(model, nnx.Param, ...)
 
     def loss(of_training: Any, rest: Any, batch: Batch, key: Any) -> Any:
-        model = nnx.merge(graph, of_training, rest)
+        model = nnx.merge(graph, of_training, rest, copy=True)
         return sum(
             objective.loss(model, batch, key, jnp.asarray(0)).value * objective.repeats / objective.every
             for objective in model.objectives()

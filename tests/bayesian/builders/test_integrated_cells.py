@@ -111,6 +111,8 @@ def test_a_fit_has_the_cells_as_if_they_were_its_own(fitted: LaplaceFit, tmp_pat
     assert set(alone) == {"nu"}
     np.testing.assert_array_equal(alone["nu"], draws["nu"])
     assert set(fitted.sample(5, sites=("r",))) == {"r"}
+    with pytest.raises(ConfigurationError, match=r"no such site; got 'nuu'; did you mean 'nu'"):
+        fitted.sample(5, sites=("nuu",))
     assert "nu[cell 3]" in fitted.posterior(n=50).index
     assert fitted.to_inferencedata(5).posterior["nu"].dims == ("chain", "draw", "cells")
     counts = np.random.default_rng(5).negative_binomial(2.0, 0.4, (30, 4))

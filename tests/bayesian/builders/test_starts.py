@@ -23,6 +23,7 @@ from modelwright.bayesian.builders import (
 from modelwright.bayesian.builders.starts import moments_of, values_from_moments
 from modelwright.bayesian.components import NegativeBinomialLikelihood, PoissonLikelihood, observe
 from modelwright.bayesian.components.guide_sites import Start
+from modelwright.core.errors import ConfigurationError
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.negative_binomial(2.0, 0.4, (30, 5)) * np.array([1, 1, 2, 40, 900])
@@ -127,4 +128,6 @@ def test_a_start_of_ones_own_stays_and_the_others_begin_near_the_data(monkeypatc
 
     given = guide.starting_at({"p": mine, "mu": mine})
     assert model.made_ready(COUNTS, given).guide is given
+    with pytest.raises(ConfigurationError, match="init: the guide says itself where it begins; expected mode, got 'pa"):
+        model.made_ready(COUNTS, given, init="pathfinder")
     assert len(climbs) == 2

@@ -4,12 +4,16 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
+from modelwright.bayesian.components.captured_cells import CapturedCellsLikelihood
 from modelwright.bayesian.components.compressed_counts import compress_matrix
+from modelwright.bayesian.components.count_likelihoods import NegativeBinomialLikelihood
 from modelwright.bayesian.components.marginal_capture import (
+    LEAST_PRIOR,
     capture_quantile,
     marginal_capture_log_likelihood,
     marginal_cell_log_prob,
@@ -123,6 +127,37 @@ def share_below(nu, total, concentration, logits, a, b):
     highest = max(f(left).max(), f(right).max(), peak)
     of = [integrate.simpson(np.exp(f(part) - highest), x=part) for part in (left, right)]
     return of[0] / sum(of)
+
+
+def by_hypergeometric(total, concentration, logits, a, b):
+    """The integral in closed form, in fifty digits."""
+    with mpmath.workdps(50):
+        t, r, o, a, b = (mpmath.mpf(each) for each in (total, concentration, np.exp(logits), a, b))
+        of_totals = mpmath.gamma(t + r) / (mpmath.gamma(r) * mpmath.factorial(t)) * o**t
+        of_shares = mpmath.beta(a + t, b) / mpmath.beta(a, b) * mpmath.hyp2f1(t + r, a + t, a + b + t, -o)
+        return float(mpmath.log(of_totals * of_shares))
+
+
+def test_the_smallest_arguments_that_are_taken_are_integrated_right():
+    priors = [(LEAST_PRIOR, 1.0), (1.0, LEAST_PRIOR), (LEAST_PRIOR, LEAST_PRIOR), (20.0, LEAST_PRIOR)]
+    of_cells = [(0.0, 50.0, 0.0), (3.0, 20.0, -1.0), (40.0, 5.0, 3.0), (400.0, 50.0, 3.0)]
+    cases = [(*cell, *prior) for cell in of_cells for prior in priors]
+    with jax.enable_x64(True):
+        found = jax.jit(jax.vmap(marginal_total_log_prob))(*np.array(cases).T)
+    truth = [by_hypergeometric(*case) for case in cases]
+    np.testing.assert_allclose(found, truth, rtol=0.0, atol=1e-5)  # twice what the rule errs by at this edge
+
+
+def test_smaller_arguments_are_refused_and_traced_ones_have_no_density():
+    for prior in ((9e-4, 1.0), (1.0, 0.0), (np.nan, 1.0)):
+        with pytest.raises(ConfigurationError, match=r"prior: .* too small to integrate over; expected at least 0.001"):
+            marginal_total_log_prob(3.0, 2.0, 0.0, *prior)
+        with pytest.raises(ConfigurationError, match="too small to integrate over"):
+            CapturedCellsLikelihood(NegativeBinomialLikelihood(capture="p_capture"), prior)
+    with pytest.raises(ConfigurationError, match="the second argument"):
+        capture_quantile(np.array([0.5]), np.array([0]), np.zeros(1), 2.0, 0.0, 1.0, 1e-6)
+    found = jax.jit(lambda a: marginal_total_log_prob(3.0, 2.0, 0.0, a, 1.0))(np.array(9e-4))
+    assert np.isnan(found)
 
 
 def test_perfect_capture_is_no_capture_in_the_limit():

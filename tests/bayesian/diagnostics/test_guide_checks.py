@@ -76,7 +76,7 @@ def test_lanczos_finds_the_direction_of_the_whole_matrix(monkeypatch: pytest.Mon
         monkeypatch.setattr(module, "LARGEST_DENSE", 10)
         by_lanczos = flattest_directions(density, np.zeros(density.size), draws)[0]
     assert by_lanczos.spread == pytest.approx(whole.spread, rel=0.01)  # the iteration's tolerance
-    assert list(by_lanczos.shares) == list(whole.shares)
+    assert by_lanczos.shares == pytest.approx(whole.shares, abs=0.01)  # both sites have half of it: no order
     assert "size up as mu down" in whole.words or "mu up as size down" in whole.words
 
 

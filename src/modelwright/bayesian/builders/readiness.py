@@ -43,8 +43,15 @@ def made_ready(
     observed, note = observed_for(model, guide, data, batch_size=batch_size)
     first = values_from_moments(model, observed)
     if not isinstance(guide, Guide) or {spec.name for spec in guide.specs} <= set(guide.starts):
-        unused = () if init == "mode" else (f"{init} was not used: the guide says itself where it begins",)
-        return Ready(guide, observed, first, (note, *unused))
+        if init != "mode":
+            raise ConfigurationError(
+                "the guide says itself where it begins",
+                field="init",
+                expected="mode",
+                got=init,
+                todo="leave init out, or take a guide of the builders without starts of its own",
+            )
+        return Ready(guide, observed, first, (note,))
     starts, found, narrowest = starts_from_data(model, guide, observed, first, kwargs, init)
     begun, given = guide.starting_at({**starts, **guide.starts}), sorted(guide.starts)
     if given:

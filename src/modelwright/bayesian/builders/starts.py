@@ -28,6 +28,7 @@ from modelwright.bayesian.inference.fit_result import Subject
 from modelwright.bayesian.inference.map_laplace import LaplaceFit, dict_of_locations, mode_of
 from modelwright.bayesian.inference.pathfinder import pathfinder
 from modelwright.bayesian.inference.tracing import Call
+from modelwright.core.errors import ConfigurationError
 
 AXES = {"mu": (GENES,), "r": (GENES,), "p_capture": (CELLS,)}
 """Axes of a moment, by name; the others are single numbers."""
@@ -62,10 +63,21 @@ def starts_from_data(
         first: Values to climb from, see `values_from_moments`.
         kwargs: Keyword arguments of the model.
         init: At the mode, or where `pathfinder` says.
+
+    Raises:
+        ConfigurationError: pathfinder is asked for and the model has a decoder.
     """
     by_name = {spec.name: spec for spec in model.specs}
     located = {name: Start(location=by_name[name].bijector.inv(jnp.asarray(value))) for name, value in first.items()}
     if any(isinstance(part, Decoded) for part in model.parts):
+        if init != "mode":
+            raise ConfigurationError(
+                "the networks of a decoder have no posterior whose bulk could be looked for",
+                field="init",
+                expected="mode",
+                got=init,
+                todo="leave init out: such a guide begins at moments of the counts",
+            )
         return located, "the guide begins at moments of the counts (a decoder has no mode to climb to)", None
     if init == "pathfinder":
         begun = pathfinder(model, data, kwargs=kwargs, start=first)

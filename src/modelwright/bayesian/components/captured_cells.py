@@ -16,7 +16,11 @@ from numpyro.distributions.util import validate_sample
 from modelwright.bayesian.components.count_distributions import NegativeBinomialByLogits
 from modelwright.bayesian.components.count_likelihoods import NegativeBinomialLikelihood
 from modelwright.bayesian.components.likelihoods import AbstractLikelihood
-from modelwright.bayesian.components.marginal_capture import marginal_capture_log_likelihood, marginal_cell_log_prob
+from modelwright.bayesian.components.marginal_capture import (
+    check_capture_prior,
+    marginal_capture_log_likelihood,
+    marginal_cell_log_prob,
+)
 from modelwright.bayesian.components.stirling_series import float_type
 
 TOTALS = "totals"
@@ -80,10 +84,16 @@ class CapturedCellsLikelihood(AbstractLikelihood):
     Example:
         >>> CapturedCellsLikelihood(NegativeBinomialLikelihood(capture="p_capture"), (1.0, "b")).parameters
         ('r', 'p', 'b')
+
+    Raises:
+        ConfigurationError: a number of the prior is too small to integrate over.
     """
 
     base: NegativeBinomialLikelihood
     prior: tuple[float | str, float | str]
+
+    def __post_init__(self) -> None:
+        check_capture_prior(*(1.0 if isinstance(each, str) else each for each in self.prior))
 
     @property
     def parameters(self) -> tuple[str, ...]:

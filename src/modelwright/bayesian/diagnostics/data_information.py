@@ -5,7 +5,8 @@
 
 A ridge of the likelihood is such a step, whether it is straight or curved: along a curve of equal likelihood no
 observation's density changes, while the Hessian of the log likelihood at a point beside its top may well be curved
-along it. The matrix is never made: the rows are linearised once, and every product with it is a few passes over them.
+along it. The matrix is never made: the rows are linearised once, and every product with it is a few passes over them,
+or over sums of their products where each row sees one number of each site (see `row_blocks`).
 
 Parts of a hierarchy say something, too, and are no prior knowledge: a site whose prior depends on other unknowns is an
 observation of those. Its rows are averaged over values drawn from that prior (given the others), as its Fisher
@@ -26,6 +27,7 @@ from numpyro.distributions.util import sum_rightmost
 from numpyro.handlers import seed as seeded
 from numpyro.handlers import substitute, trace
 
+from modelwright.bayesian.diagnostics.row_blocks import FEWEST, blocks_of_scores, by_blocks
 from modelwright.bayesian.inference.tracing import TRACING
 from modelwright.core.seeds import named_seed
 
@@ -86,9 +88,7 @@ def data_information(density: "Unconstrained", z: np.ndarray, *, seed: int = 0) 
     model is identified where that matrix is regular).
     """
     arrays = density.call.device_arrays()
-    with TRACING:
-        shapes = jax.eval_shape(lambda at, arrays: _observed_rows(density, at, arrays, {}), z, arrays)
-    counts = {name: int(np.prod(found.shape)) for name, found in shapes.items()}
+    counts = {name: int(np.prod(shape)) for name, shape in observed_shapes(density).items()}
     rows = sum(counts.values())
     if rows <= len(counts) or rows > LARGEST_ROWS:
         return None
@@ -99,31 +99,78 @@ def data_information(density: "Unconstrained", z: np.ndarray, *, seed: int = 0) 
         if found is None:
             return None
         drawn = found
-    of_data = _products(lambda at, arrays, drawn: _observed_rows(density, at, arrays, drawn), z, arrays, drawn)
+    of_data = _products(density, lambda at, arrays, drawn: _observed_rows(density, at, arrays, drawn), z, arrays, drawn)
     hierarchy = _dependent_sites(density, z, arrays)
     hierarchy |= _scaled_standard_normals(density, z, arrays, hierarchy, of_data)
     if not hierarchy:
         return DataInformation(of_data, hierarchy, rows)
     values = _hierarchy_draws(density, z, arrays, hierarchy, seed)
-    of_parts = _products(lambda at, arrays, values: _hierarchy_rows(density, at, z, arrays, values), z, arrays, values)
+    of_parts = _products(
+        density, lambda at, arrays, values: _hierarchy_rows(density, at, z, arrays, values), z, arrays, values
+    )
     return DataInformation(lambda v: of_data(v) + of_parts(v), hierarchy, rows)
 
 
-def _products(rows: Callable[..., Mapping[str, Any]], z: np.ndarray, arrays: Any, drawn: Any) -> Any:
+def _products(
+    density: "Unconstrained", rows: Callable[..., Mapping[str, Any]], z: np.ndarray, arrays: Any, drawn: Any
+) -> Any:
     """Products with J'J of a function whose values are the rows, linearised once."""
-
-    def flat(at: Any, arrays: Any, drawn: Any) -> Any:
-        return jnp.concatenate([jnp.reshape(found, -1) for found in rows(at, arrays, drawn).values()])
-
     with TRACING:
-        linearised = jax.jit(lambda at, arrays, drawn: jax.linearize(lambda x: flat(x, arrays, drawn), at)[1])
+        linearised = jax.jit(lambda at, arrays, drawn: jax.linearize(lambda x: rows(x, arrays, drawn), at)[1])
+        shapes = jax.eval_shape(rows, z, arrays, drawn)
         scores = linearised(jnp.asarray(z, float), arrays, drawn)
 
     @jax.jit
     def both_ways(scores: Any, vectors: Any) -> Any:
         return jax.lax.map(lambda v: jax.linear_transpose(scores, v)(scores(v))[0], vectors)
 
-    return lambda vectors: np.asarray(both_ways(scores, jnp.asarray(vectors, float)))
+    def products(vectors: np.ndarray) -> np.ndarray:
+        return np.asarray(both_ways(scores, jnp.asarray(vectors, float)))
+
+    if density.size <= FEWEST:
+        return products
+    one_way = jax.jit(lambda scores, v: scores(v))
+    blocks = blocks_of_scores(
+        density, {part: each.shape for part, each in shapes.items()}, lambda v: one_way(scores, jnp.asarray(v))
+    )
+    return by_blocks(density, blocks, products)
+
+
+def observed_shapes(density: "Unconstrained") -> dict[str, tuple[int, ...]]:
+    """Observed site -> shape of its observations one by one; () where a model sums its data up; nothing is computed.
+
+    Args:
+        density: The model's; call with double precision on.
+    """
+    z, arrays = jax.ShapeDtypeStruct((density.size,), float), density.call.device_arrays()
+    with TRACING:
+        found = jax.eval_shape(lambda at, arrays: _observed_rows(density, at, arrays, {}), z, arrays)
+    return {name: tuple(rows.shape) for name, rows in found.items()}
+
+
+def posterior_rows(density: "Unconstrained", z: Any, arrays: Any) -> dict[str, Any]:
+    """Log densities of observations and unconstrained unknowns one by one, as far as the model says; they add up to it.
+
+    Args:
+        density: The model's.
+        z: A point, shape (d,).
+        arrays: Of the call.
+
+    Returns:
+        Site -> rows; those of an unknown are its prior's.
+    """
+    own, found = density.unravel(z), {}
+    for name, site in _sites_at(density, z, arrays).items():
+        if site["type"] != "sample":
+            continue
+        if name in own:
+            rows = _log_prior_rows(site, own[name])
+        elif site["is_observed"]:
+            rows = _one_by_one(site["fn"]).log_prob(site["value"])
+        else:
+            continue
+        found[name] = rows if site["scale"] is None else rows * site["scale"]
+    return found
 
 
 def _sites_at(density: "Unconstrained", z: Any, arrays: Any) -> dict[str, Any]:
@@ -225,7 +272,7 @@ def _scaled_standard_normals(
     larger = {name: np.where(steps[name] > 0.0, z, 0.0) for name in standard}
     vectors = np.stack([*larger.values(), *steps.values()])
     inner = vectors @ of_data(vectors).T
-    lengths = np.maximum(np.diagonal(inner), 1e-300)
+    lengths = np.maximum(np.diagonal(inner), 1e-150)  # of a site that data do not see; products stay numbers
     apart = 1.0 - inner**2 / (lengths[:, None] * lengths)
     others = list(steps)
     return frozenset(

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from modelwright.bayesian.diagnostics.data_information import posterior_rows
+from modelwright.bayesian.diagnostics.row_blocks import blocks_of_curvature, by_blocks
+
 if TYPE_CHECKING:
     from modelwright.bayesian.diagnostics.data_information import DataInformation
     from modelwright.bayesian.inference.unconstrained import Unconstrained
@@ -95,6 +98,8 @@ def flattest_directions(
         scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diagonal(matrix)), 1e-300))
         strength, axes = np.linalg.eigh(0.5 * (matrix + matrix.T) * scale[:, None] * scale)
     else:
+        blocks = blocks_of_curvature(density, z, lambda at, arrays: posterior_rows(density, at, arrays))
+        products = by_blocks(density, blocks, products)
         scale = 1.0 / np.sqrt(estimated_diagonal(density, products))
         strength, axes = _lowest(lambda v: scale * products((scale * v)[None])[0], density.size, count)
     found = []

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
 from modelwright.bayesian.diagnostics import thresholds
@@ -22,6 +23,14 @@ BATCHES = 20
 DRAWS = 1000
 """Draws that k-hat rests on."""
 
+LARGEST_WORK = 300_000_000
+"""Densities of single observations that k-hat may take, draws times observations: a minute or two on one core."""
+
+FEWEST_DRAWS = 200
+"""Draws below which k-hat is not computed: its tail is a fifth of them."""
+
+_K_HAT = "k-hat of the guide against the model"
+
 
 def check_variational_fit(fit: "VariationalFit") -> tuple[Finding, ...]:
     """All findings about a fitted guide, what the data leave open included."""
@@ -32,7 +41,7 @@ def check_variational_fit(fit: "VariationalFit") -> tuple[Finding, ...]:
         plateau(fit.elbo),
         skipped(fit.elbo),
         gradient_reach(fit.touched),
-        guide_k_hat(*fit.log_ratios(DRAWS)),
+        k_hat_of(fit),
         *identify(fit).findings,
     )
 
@@ -41,7 +50,7 @@ def check_laplace_fit(fit: "LaplaceFit") -> tuple[Finding, ...]:
     """All findings about a normal approximation."""
     from modelwright.bayesian.diagnostics.identifiability import identify
 
-    return (at_mode(fit), guide_k_hat(*fit.log_ratios(DRAWS)), *identify(fit).findings)
+    return (at_mode(fit), k_hat_of(fit), *identify(fit).findings)
 
 
 def ended(sentence: str, *, interrupted: bool) -> Finding:
@@ -132,6 +141,26 @@ def gradient_reach(touched: Any) -> Finding:
     return Finding("gradient_reach", label, missing, grade, thresholds.UNTOUCHED.words, sentence, advice)
 
 
+def k_hat_of(fit: "VariationalFit | LaplaceFit") -> Finding:
+    """The finding on k-hat of a fit, from as many draws as can be looked at in minutes; unknown where these are few."""
+    from modelwright.bayesian.diagnostics.data_information import observed_shapes
+    from modelwright.bayesian.inference.unconstrained import Unconstrained
+
+    with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
+        shapes = observed_shapes(Unconstrained.of(fit.fitted.model, fit.fitted.call))
+    rows = sum(math.prod(shape) for shape in shapes.values())
+    draws = min(DRAWS, LARGEST_WORK // max(rows, 1))
+    if draws >= FEWEST_DRAWS:
+        return guide_k_hat(*fit.log_ratios(draws))
+    sentence = (
+        f"k-hat was not computed: {FEWEST_DRAWS} densities of {rows:,} observations each take very long, and fewer say "
+        "nothing of a tail"
+    )
+    advice = "Fit the same model to a random part of the data, and look there; or judge by held-out bounds."
+    words = thresholds.GUIDE_K_HAT.words
+    return Finding("guide_k_hat", _K_HAT, None, Grade.UNKNOWN, words, sentence, advice)
+
+
 def guide_k_hat(of_model: np.ndarray, of_guide: np.ndarray) -> Finding:
     """The finding on the Pareto shape of the importance ratios of the model against the guide.
 
@@ -147,7 +176,7 @@ def guide_k_hat(of_model: np.ndarray, of_guide: np.ndarray) -> Finding:
         >>> str(guide_k_hat(-0.5 * z**2, -0.5 * z**2).grade), str(guide_k_hat(-0.5 * small**2, -0.5 * z**2).grade)
         ('good', 'problem')
     """
-    name, label, words = "guide_k_hat", "k-hat of the guide against the model", thresholds.GUIDE_K_HAT.words
+    name, label, words = "guide_k_hat", _K_HAT, thresholds.GUIDE_K_HAT.words
     ratios = np.asarray(of_model, np.float64) - np.asarray(of_guide, np.float64)
     usable = np.isfinite(ratios)
     if np.isnan(ratios).any() or not usable.any():

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from modelwright.bayesian.diagnostics import thresholds
-from modelwright.bayesian.diagnostics.data_information import data_information
-from modelwright.bayesian.diagnostics.flat_directions import Direction, flattest_directions
+from modelwright.bayesian.diagnostics.data_information import data_information, observed_shapes
+from modelwright.bayesian.diagnostics.flat_directions import LARGEST_DENSE, Direction, flattest_directions
 from modelwright.bayesian.diagnostics.ridges import likelihood_ridges
+from modelwright.bayesian.diagnostics.row_blocks import lie_along
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.verdict import Finding, Grade
 
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 
 DRAWS = 400
 """Draws of prior and posterior: standard deviations are known to 4 %."""
+
+LARGEST_INTERTWINED = 100_000
+"""Observations up to which directions are looked for where each sees several numbers of a site at once, as behind a
+network: hundreds of products with derivatives of all of them, at about half a microsecond each."""
+
+_FLAT, _NARROW = "spread along the flattest direction", "how much too narrow the fit is along a direction"
+_FLAT_WORDS = (
+    "good unless no observation notices a direction, or the priors hold most of one at least 3 times as wide as its "
+    "unknowns show one by one"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +83,9 @@ def identify(
         model: A model of the same density that observes its data one by one: what they say along a curved ridge is
             told from single observations only. By default the one that the fitted model names, or that model itself.
 
+    Of very large models behind networks directions are not looked for (see `LARGEST_INTERTWINED`), and what is said of
+    them is that they are not known.
+
     Source: A. Raue et al. (2009), https://doi.org/10.1093/bioinformatics/btp358 (directions that data leave open); D.
     Schad, M. Betancourt, S. Vasishth (2021), https://arxiv.org/abs/1904.12765 (contraction).
     """
@@ -85,23 +99,29 @@ def identify(
         posterior = _unconstrained(density, {name: sampled[name] for name in density.shapes})
         prior = _unconstrained(density, _prior_draws(density, draws, seed))
         prior_sd, posterior_sd = _robust_sd(prior), _robust_sd(posterior)
-        middle = posterior.mean(0)
-        try:
-            seen = Unconstrained.of(model or observing_one_by_one(subject.model), subject.call)
-            information = data_information(seen, middle, seed=seed)
-        except ConfigurationError:  # data that are kept summed up only
-            information = None
-        directions = flattest_directions(density, middle, posterior, information=information)
+        shapes = observed_shapes(density)
+        rows = sum(int(np.prod(shape)) for shape in shapes.values())
+        too_large = density.size > LARGEST_DENSE and rows > LARGEST_INTERTWINED and not lie_along(density, shapes)
+        directions: tuple[Direction, ...] = ()
         ridges: tuple[Direction, ...] = ()
-        if information is not None:
-            ridges = likelihood_ridges(density, information, prior_sd, middle, posterior)
+        if not too_large:
+            middle = posterior.mean(0)
+            try:
+                seen = Unconstrained.of(model or observing_one_by_one(subject.model), subject.call)
+                information = data_information(seen, middle, seed=seed)
+            except ConfigurationError:  # data that are kept summed up only
+                information = None
+            directions = flattest_directions(density, middle, posterior, information=information)
+            if information is not None:
+                ridges = likelihood_ridges(density, information, prior_sd, middle, posterior)
     contraction = 1.0 - (posterior_sd / np.maximum(prior_sd, 1e-300)) ** 2
     sites = [name for name, place in density.places.items() for _ in range(place.stop - place.start)]
     table = pd.DataFrame(
         {"site": sites, "prior_sd": prior_sd, "posterior_sd": posterior_sd, "contraction": contraction},
         index=density.labels(),
     )
-    findings = (contraction_finding(table), *direction_findings(directions, ridges))
+    of_directions = not_looked_for(density.size, rows) if too_large else direction_findings(directions, ridges)
+    findings = (contraction_finding(table), *of_directions)
     return Identifiability(table, directions, ridges, findings)
 
 
@@ -119,6 +139,28 @@ def contraction_finding(table: pd.DataFrame) -> Finding:
         advice = "Read these numbers as prior knowledge; put a prior on them that you would defend, or measure them."
     label = "smallest contraction from prior to posterior"
     return Finding("contraction_min", label, value, grade, thresholds.CONTRACTION.words, sentence, advice)
+
+
+def not_looked_for(unknowns: int, rows: int) -> tuple[Finding, ...]:
+    """The findings on directions that were not looked for, since each of hundreds of steps would pass over all rows.
+
+    Args:
+        unknowns: Numbers of the model.
+        rows: Its observations.
+
+    Example:
+        >>> [str(finding.grade) for finding in not_looked_for(44_710, 8_542_000)]
+        ['unknown', 'unknown']
+    """
+    sentence = (
+        f"flat directions were not looked for: each of {rows:,} observations sees several of {unknowns:,} unknowns at "
+        f"once, and above {LARGEST_INTERTWINED:,} that takes tens of minutes"
+    )
+    advice = "Fit the same model to a random part of the data (some hundred rows), and look there."
+    return (
+        Finding("flat_direction", _FLAT, None, Grade.UNKNOWN, _FLAT_WORDS, sentence, advice),
+        Finding("guide_spread", _NARROW, None, Grade.UNKNOWN, thresholds.JOINT_SPREAD.words, sentence, advice),
+    )
 
 
 def direction_findings(directions: Sequence[Direction], ridges: Sequence[Direction] = ()) -> tuple[Finding, ...]:
@@ -148,13 +190,8 @@ def direction_findings(directions: Sequence[Direction], ridges: Sequence[Directi
             "Anchor one of them: an informative prior, a value known from elsewhere, or a parameterisation without it. "
             "Where a prior is meant to fix it, as a convention, read the others as relative to that."
         )
-    words = (
-        "good unless no observation notices a direction, or the priors hold most of one at least 3 times as wide as "
-        "its unknowns show one by one"
-    )
     value = flat.spread if np.isfinite(flat.spread) else None
-    first = Finding("flat_direction", "spread along the flattest direction", value, grade, words, sentence, advice)
-    label = "how much too narrow the fit is along a direction"
+    first = Finding("flat_direction", _FLAT, value, grade, _FLAT_WORDS, sentence, advice)
     curved = [direction for direction in directions if np.isfinite(direction.spread)]
     if not curved:
         sentence = (
@@ -164,7 +201,7 @@ def direction_findings(directions: Sequence[Direction], ridges: Sequence[Directi
         )
         advice = "Compare with NUTS on a part of the data."
         return first, Finding(
-            "guide_spread", label, None, Grade.UNKNOWN, thresholds.JOINT_SPREAD.words, sentence, advice
+            "guide_spread", _NARROW, None, Grade.UNKNOWN, thresholds.JOINT_SPREAD.words, sentence, advice
         )
     narrow = max(curved, key=lambda d: d.spread / max(d.reported, 1e-300))
     factor = narrow.spread / max(narrow.reported, 1e-300)
@@ -177,7 +214,7 @@ def direction_findings(directions: Sequence[Direction], ridges: Sequence[Directi
             "posterior's curvature gives"
         )
         advice = "Take a guide that is joint over these sites (low rank, or several parameters together), or NUTS."
-    second = Finding("guide_spread", label, factor, grade, thresholds.JOINT_SPREAD.words, sentence, advice)
+    second = Finding("guide_spread", _NARROW, factor, grade, thresholds.JOINT_SPREAD.words, sentence, advice)
     return first, second
 
 

@@ -134,6 +134,12 @@ def integrated_out_of(model: Callable[..., Any]) -> IntegratedOut | None:
     return model.integrated_out if isinstance(model, AbstractDataModel) else None
 
 
+def names_integrated_out(model: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the unknowns that a model has integrated out."""
+    hidden = integrated_out_of(model)
+    return () if hidden is None else tuple(hidden.dims)
+
+
 def drawn_with_integrated(
     model: Callable[..., Any],
     args: tuple[Any, ...],

@@ -12,6 +12,7 @@ import numpy as np
 from numpyro.handlers import replay, seed, substitute, trace
 from numpyro.infer.util import compute_log_probs
 
+from modelwright.bayesian.inference.data_models import names_integrated_out
 from modelwright.bayesian.inference.tracing import TRACING, Call
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import suggestion
@@ -91,11 +92,17 @@ def guide_draws(
 
     keys = jax.random.split(jax.random.key(seed_number), n)
     fixed = (dict(params), call.device_arrays())
-    return dict(in_blocks(chosen(one, sites, n, fixed, keys[0]), fixed, keys))
+    return dict(in_blocks(chosen(one, sites, n, fixed, keys[0], beside=names_integrated_out(model)), fixed, keys))
 
 
 def chosen(
-    one: Callable[..., dict[str, Any]], sites: Collection[str] | None, n: int, fixed: Any, item: Any
+    one: Callable[..., dict[str, Any]],
+    sites: Collection[str] | None,
+    n: int,
+    fixed: Any,
+    item: Any,
+    *,
+    beside: Collection[str] = (),
 ) -> Callable[..., dict[str, Any]]:
     """A function of one draw, kept to the sites that are asked for.
 
@@ -105,6 +112,7 @@ def chosen(
         n: Draws that are to be made.
         fixed: As for `in_blocks`.
         item: One of its items.
+        beside: Names of sites that somebody else draws, which a person may have meant.
 
     Raises:
         ConfigurationError: an unknown site; all sites, and their draws would take more than `LARGEST_DRAWS`.
@@ -120,12 +128,13 @@ def chosen(
                 f"{' x '.join(map(str, shapes[largest].shape))}",
                 field="sites",
                 expected=f"at most {LARGEST_DRAWS / 2**30:g} GiB, or the names of the sites wanted",
-                todo=f"name the sites wanted, of {', '.join(shapes)}, or make fewer draws",
+                todo=f"name the sites wanted, of {', '.join([*shapes, *beside])}, or make fewer draws",
             )
         return one
     for name in sites:
         if name not in shapes:
-            raise ConfigurationError("no such site", field="sites", got=name, todo=suggestion(name, shapes))
+            known = [*shapes, *beside]
+            raise ConfigurationError("no such site", field="sites", got=name, todo=suggestion(name, known))
     wanted = set(sites)
     return lambda fixed, item: {name: value for name, value in one(fixed, item).items() if name in wanted}
 

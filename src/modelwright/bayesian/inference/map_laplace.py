@@ -17,7 +17,7 @@ import numpy as np
 from modelwright.bayesian.inference.coupled_curvature import Coupled
 from modelwright.bayesian.inference.curvature import Arrowhead, Curvature, Dense
 from modelwright.bayesian.inference.curvature_search import curvature_at
-from modelwright.bayesian.inference.data_models import AbstractDataModel, data_as_fitted
+from modelwright.bayesian.inference.data_models import AbstractDataModel, data_as_fitted, names_integrated_out
 from modelwright.bayesian.inference.fit_files import read_fit, write_fit
 from modelwright.bayesian.inference.fit_result import AbstractFit, Subject
 from modelwright.bayesian.inference.guide_draws import chosen, in_blocks
@@ -195,7 +195,8 @@ class LaplaceFit(AbstractFit):
                 arrays = self.fitted.call.device_arrays()
                 one = lambda arrays, z: self.density.constrain(z, arrays)  # noqa: E731
                 z = self.unconstrained_draws(n, seed)
-                return dict(in_blocks(chosen(one, sites, n, arrays, z[0]), arrays, z))
+                hidden = names_integrated_out(self.fitted.model)
+                return dict(in_blocks(chosen(one, sites, n, arrays, z[0], beside=hidden), arrays, z))
 
         return self.fitted.drawn(draw, sites, seed)
 

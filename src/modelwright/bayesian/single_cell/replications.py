@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import numpy as np
 from numpyro.handlers import seed as seeded
-from numpyro.handlers import substitute, trace, uncondition
+from numpyro.handlers import substitute, trace
 
 from modelwright.bayesian.builders.model import COUNTS, Model
 from modelwright.bayesian.builders.readiness import observed_for
+from modelwright.bayesian.components.count_draws import draw_counts
 from modelwright.bayesian.inference.tracing import TRACING
-from modelwright.core.seeds import named_seed
+from modelwright.core.seeds import named_generator, named_seed
 
 LARGEST_CHECK = 2_000_000
 """Entries of a replicated table; of more cells a part is replicated, drawn at random."""
@@ -44,21 +45,20 @@ def replicated_tables(
     """
     entry_by_entry = model.entry_by_entry()
 
-    def one(values: Any, key: Any, data: Any) -> Any:
-        run = uncondition(substitute(seeded(entry_by_entry, key), data=values))
-        return trace(run).get_trace(data)[COUNTS]["value"]
+    def one(values: Any, data: Any) -> Any:
+        return trace(substitute(seeded(entry_by_entry, jax.random.key(0)), data=values)).get_trace(data)[COUNTS]["fn"]
 
     jitted = jax.jit(one)
-    n = len(next(iter(draws.values())))
-    keys = jax.random.split(jax.random.key(named_seed(seed, "replications")), n)
+    generator = named_generator(seed, "replications")
     specs = entry_by_entry.specs
     own = {spec.name for spec in specs if spec.is_cell_specific}
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         data, _ = observed_for(entry_by_entry, None, counts)
-    for k in range(n):
+    for k in range(len(next(iter(draws.values())))):
         values = {spec.name: draws[spec.name][k][cells] if spec.name in own else draws[spec.name][k] for spec in specs}
         with TRACING, jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
-            yield np.asarray(jitted(values, keys[k], data))
+            table = draw_counts(jitted(values, data), generator)
+        yield table
 
 
 def log_probability_of_cells(model: Model, draws: Mapping[str, np.ndarray], counts: Any) -> np.ndarray:

@@ -12,9 +12,10 @@ from modelwright.bayesian.diagnostics.count_checks import CountCheck, check_coun
 from modelwright.bayesian.diagnostics.identifiability import identify
 from modelwright.bayesian.inference.fit_result import AbstractFit
 from modelwright.bayesian.inference.map_laplace import laplace
-from modelwright.bayesian.inference.sampled_fit import nuts
+from modelwright.bayesian.inference.sampled_fit import SampledFit, nuts
 from modelwright.bayesian.inference.settings import NutsSettings
 from modelwright.bayesian.inference.variational import svi
+from modelwright.bayesian.quiet_arviz import az
 from modelwright.bayesian.single_cell.count_models import count_model
 from modelwright.bayesian.single_cell.replications import cells_to_check, replicated_tables
 from modelwright.bayesian.single_cell.report_sections import written_sections
@@ -55,7 +56,7 @@ def train_count_model(
     fit = _fitted(model, counts, settings, chosen, sampling, progress)
     seconds = time.perf_counter() - began
     progress(ProgressEvent("check", 0, 3, "parts"))
-    draws = fit.sample(DRAWS, sampling.seed)
+    trace, draws = trace_and_draws(fit, sampling.seed)
     found = list(fit.diagnose().findings)
     progress(ProgressEvent("check", 1, 3, "parts"))
     if settings.captures and chosen == "nuts":  # the other fits say themselves what the data leave open
@@ -69,7 +70,6 @@ def train_count_model(
     tables = {"genes": genes}
     if settings.captures:
         tables["cells"] = cells_table(draws, counts)
-    trace = fit.to_inferencedata() if chosen == "nuts" else fit.to_inferencedata(DRAWS, sampling.seed)
     trace.attrs.update({"model": "count_model", "engine": chosen})
     verdict = Verdict.of(found)
     metrics: dict[str, Cell] = {
@@ -91,6 +91,17 @@ def train_count_model(
         documents={"data": counts.describe()},
         diagrams=(Picture("model", "The model", model.render(), "svg", f"plate diagram of {settings.model}"),),
     )
+
+
+def trace_and_draws(fit: AbstractFit, seed: int) -> tuple[az.InferenceData, dict[str, np.ndarray]]:
+    """What a run keeps, and as many as `DRAWS` of its draws: site -> shape (n, ...).
+
+    Of fits that draw anew, both are the same draws, made once: with cells integrated out they cost most of a check.
+    """
+    if isinstance(fit, SampledFit):
+        return fit.to_inferencedata(), fit.sample(DRAWS, seed)
+    trace = fit.to_inferencedata(DRAWS, seed)
+    return trace, {str(name): variable.to_numpy()[0] for name, variable in trace.posterior.data_vars.items()}
 
 
 def model_of(settings: CountModelSettings) -> Model:

@@ -6,8 +6,9 @@ formats themselves mark: the index of a pandas frame, also where pandas wrote it
 
 import gzip
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from modelwright.data.counts.memory import check_memory
 from modelwright.data.counts.names import numbered_names, unknown_column
 from modelwright.data.counts.opened import Opened, Wanted, texts_of
 from modelwright.data.events.csv_header import read_header
+
+_NO_NUMBER = re.compile(r"CSV column #(\d+): .*conversion error to double: invalid value '(.*)'")
+"""What Arrow says of a text in a column of numbers."""
 
 _BLOCK = 2**25  # bytes of text read at once; a row must fit
 
@@ -50,7 +54,7 @@ def open_csv(path: Path, wanted: Wanted) -> Opened:
     blocks: list[Any] = []
     said: dict[str, list[Any]] = {role: [] for role in roles}
     held = 0
-    with _reading(path), gzip.open(path, "rb") if header.compressed else path.open("rb") as stream:
+    with _reading(path, names), gzip.open(path, "rb") if header.compressed else path.open("rb") as stream:
         reader = arrow_csv.open_csv(
             stream,
             read_options=arrow_csv.ReadOptions(column_names=numbered, skip_rows=1, block_size=_BLOCK),
@@ -214,12 +218,20 @@ def _pandas_column(column: "pd.Series[Any]") -> Any:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what Arrow raises about content into a sentence that names the file."""
+def _reading(path: Path, names: Sequence[str] = ()) -> Iterator[None]:
+    """Turn what Arrow raises about content into a sentence that names the file, and the column where it says which."""
     try:
         yield
     except (pa.ArrowException, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
+        if (found := _NO_NUMBER.search(said)) is not None and int(found[1]) < len(names):
+            raise DataError(
+                f"the column {names[int(found[1])]!r} of {path.name} holds a text",
+                field="data",
+                expected="a column of numbers for every gene",
+                got=found[2],
+                todo="if it is no gene, say what it is (cells, batch or label), or leave it out of the table",
+            ) from error
         raise DataError(
             f"{path.name} cannot be read: {said[:200]}",
             field="data",

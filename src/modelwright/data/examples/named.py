@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +20,28 @@ LARGEST_FILE = 2 << 30
 """Bytes of a file of examples; larger ones do not fit in memory beside a model."""
 
 
-def digits(seed: int) -> Split:
-    """1,797 handwritten digits, 8 x 8 pixels of 17 greys, with their labels (scikit-learn's copy of UCI's set)."""
+def _scikit_learn() -> Any:
     try:
-        from sklearn.datasets import load_digits
+        import sklearn.datasets
     except ImportError as error:
         raise MissingDependencyError(
-            "the set of digits comes with scikit-learn, which is not installed",
+            "this set comes with scikit-learn, which is not installed",
             field="data",
             todo="pip install 'modelwright[generative]'",
         ) from error
-    found = load_digits()
+    return sklearn.datasets
+
+
+def breast_cancer(seed: int) -> Split:
+    """30 measurements of each of 569 tumours, standardised, with their labels (scikit-learn's copy of UCI's set)."""
+    found = _scikit_learn().load_breast_cancer()
+    x = ((found.data - found.data.mean(0)) / found.data.std(0)).astype(np.float32)
+    return Split("breast_cancer", *split_rows(x, found.target.astype(np.int32), seed), kind="points")
+
+
+def digits(seed: int) -> Split:
+    """1,797 handwritten digits, 8 x 8 pixels of 17 greys, with their labels (scikit-learn's copy of UCI's set)."""
+    found = _scikit_learn().load_digits()
     x = found.images.astype(np.uint8)[..., None]
     return Split("digits", *split_rows(x, found.target.astype(np.int32), seed), kind="images", levels=17)
 
@@ -52,6 +64,7 @@ def _plane(name: str) -> Callable[[int], Split]:
 
 
 EXAMPLE_SETS: dict[str, Callable[[int], Split]] = {
+    "breast_cancer": breast_cancer,
     "digits": digits,
     "python_topics": python_topics,
     **{name: _plane(name) for name in PLANES},

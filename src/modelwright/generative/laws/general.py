@@ -75,6 +75,23 @@ def gradients_reach(subject: Subject) -> Measured:
     return Measured(float(len(untouched)), 0.0, "arrays of parameters without any gradient:")
 
 
+def structure_stays(subject: Subject) -> Measured:
+    """Nothing is made by using a model: its variables are those that it had when it was made."""
+    model, x, cond = subject.model, subject.batch.x[:_N], _cond(subject)
+    before = _variables(model)
+    if "log_prob" in model.offers:
+        model.log_prob(x, cond=cond)
+    if "sample" in model.offers:
+        _samples(subject, "structure")
+    odd = before ^ _variables(model)
+    return Measured(float(len(odd)), 0.0, "variables that came or went by being used:")
+
+
+def _variables(model: AbstractGenerativeModel) -> set[str]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(nnx.to_pure_dict(nnx.state(model)))
+    return {f"{jax.tree_util.keystr(path)} {leaf.shape}" for path, leaf in leaves}
+
+
 def offers_are_kept(subject: Subject) -> Measured:
     """What a model says it offers is there, and what it does not offer refuses."""
     model = type(subject.model)
@@ -98,6 +115,7 @@ def _always(model: AbstractGenerativeModel) -> bool:
 GENERAL_LAWS = (
     Law("what is offered is there, and nothing else", _always, offers_are_kept),
     Law("samples have the shape of an example", lambda model: "sample" in model.offers, shape_of_samples),
+    Law("nothing is made by being used", _always, structure_stays),
     Law("keys decide what is drawn", lambda model: "sample" in model.offers, keys_decide),
     Law("compiled and not compiled agree", lambda model: "log_prob" in model.offers, compiled_is_eager),
     Law("examples do not look at each other", lambda model: model.log_prob_kind == "exact", examples_apart),

@@ -1,7 +1,9 @@
 """All laws, those of every model first."""
 
+from modelwright.generative.laws.autoregressive import AUTOREGRESSIVE_LAWS
+from modelwright.generative.laws.flow import FLOW_LAWS
 from modelwright.generative.laws.general import GENERAL_LAWS
 from modelwright.generative.laws.law import Law
 from modelwright.generative.laws.vae import VAE_LAWS
 
-LAWS: tuple[Law, ...] = (*GENERAL_LAWS, *VAE_LAWS)
+LAWS: tuple[Law, ...] = (*GENERAL_LAWS, *VAE_LAWS, *FLOW_LAWS, *AUTOREGRESSIVE_LAWS)

@@ -40,7 +40,7 @@ def _batches(
 ) -> Float[Array, ""]:
     def one(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
         numbers, place = row
-        model = nnx.merge(graph, params, rest)
+        model = nnx.merge(graph, params, rest, copy=True)
         loss = model.held_out_loss(examples.take(numbers), key=jax.random.fold_in(key, place))
         return total + loss.value.astype(jnp.float32), None
 

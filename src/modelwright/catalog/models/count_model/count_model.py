@@ -1,5 +1,6 @@
 """The catalog's count model: negative-binomial counts of cells x genes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ class CountModel(BaseBayesianModel):
     ) -> TrainingOutcome:
         """Fit with the inference asked for, and judge it."""
         return train_count_model(data, CountModelSettings(**parameters), sampling=settings, progress=progress)
+
+    def check_together(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse settings that do not go together, as `CountModelSettings` does."""
+        CountModelSettings(**parameters)
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Parameters of genes with 90 % intervals."""

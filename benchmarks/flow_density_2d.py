@@ -1,0 +1,165 @@
+"""Every flow on three known densities of two numbers: held-out nats, nats above the truth, seconds of training.
+
+    python benchmarks/flow_density_2d.py [--steps 2000] [--flows MAF RealNVP] [--peer-python path/to/python]
+
+Data are 20,000 points to train on and 10,000 held out of each density; the truth is the mean of its own log density
+over the same held-out points, so that the difference is a divergence with little noise. Training is the house's: Adam
+at a learning rate of 0.002 that falls as a cosine, batches of 256, five layers of two hidden layers of 64. Seconds
+include compilation. With an interpreter that has torch and zuko, zuko's flows of the same sizes are trained in the same
+run by `flow_density_2d_peer.py`; what they are called there stands in brackets.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.integrate import quad_vec
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.factory import create_model
+from modelwright.generative.training.settings import TrainingSettings
+from modelwright.generative.training.trainer import Trainer
+
+FLOWS = {
+    "RealNVP": ("RealNVP", {}),
+    "MAF": ("MAF", {}),
+    "splines, coupling": ("NeuralSplineFlow", {}),
+    "splines, autoregressive": ("NeuralSplineFlow", {"transform": "autoregressive"}),
+    "IAF": ("IAF", {}),
+    "continuous": ("ContinuousFlow", {"rtol": 1e-4, "atol": 1e-4}),
+}
+
+NOISE = 0.1
+"""Of the moons, a standard deviation."""
+
+SPREAD = 0.2
+"""Of each of the eight Gaussians, a standard deviation; their centres lie on a circle of radius 2."""
+
+
+def arcs(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points on the two half circles of the moons, shape (..., 2)."""
+    upper = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    return upper, np.asarray([1.0, 0.5]) - upper
+
+
+def two_moons(generator: np.random.Generator, n: int) -> np.ndarray:
+    """A point on either half circle, with normal noise."""
+    upper, lower = arcs(generator.uniform(0.0, np.pi, n))
+    points = np.where(generator.random((n, 1)) < 0.5, upper, lower)
+    return points + NOISE * generator.standard_normal((n, 2))
+
+
+def two_moons_log_density(x: np.ndarray) -> np.ndarray:
+    """The noise's density, averaged over the half circles by quadrature."""
+
+    def along(angle: float) -> np.ndarray:
+        return sum(
+            np.exp(-((x - centre) ** 2).sum(-1) / (2 * NOISE**2)) / (2 * np.pi * NOISE**2) / (2 * np.pi)
+            for centre in arcs(np.asarray(angle))
+        )
+
+    return np.log(quad_vec(along, 0.0, np.pi, epsrel=1e-8, points=np.linspace(0.0, np.pi, 32))[0])
+
+
+CENTRES = 2.0 * np.stack([np.cos(np.pi / 4 * np.arange(8)), np.sin(np.pi / 4 * np.arange(8))], axis=-1)
+
+
+def eight_gaussians(generator: np.random.Generator, n: int) -> np.ndarray:
+    """One of eight centres on a circle, with normal noise."""
+    return CENTRES[generator.integers(0, 8, n)] + SPREAD * generator.standard_normal((n, 2))
+
+
+def eight_gaussians_log_density(x: np.ndarray) -> np.ndarray:
+    """The mixture's log density."""
+    each = -((x[:, None] - CENTRES) ** 2).sum(-1) / (2 * SPREAD**2) - np.log(2 * np.pi * SPREAD**2)
+    return np.log(np.exp(each).mean(-1))
+
+
+def checkerboard(generator: np.random.Generator, n: int) -> np.ndarray:
+    """Uniform on the eight dark squares of a board of 4 x 4, each of side 1, around zero."""
+    column = generator.integers(0, 4, n)
+    row = 2 * generator.integers(0, 2, n) + column % 2
+    return np.stack([column, row], axis=-1) - 2.0 + generator.random((n, 2))
+
+
+def checkerboard_log_density(x: np.ndarray) -> np.ndarray:
+    """Minus the logarithm of the dark area."""
+    return np.full(len(x), -np.log(8.0))
+
+
+DENSITIES = {
+    "two moons": (two_moons, two_moons_log_density),
+    "8 Gaussians": (eight_gaussians, eight_gaussians_log_density),
+    "checkerboard": (checkerboard, checkerboard_log_density),
+}
+
+
+def trained(name: str, train: np.ndarray, held_out: np.ndarray, steps: int, seed: int) -> tuple[np.ndarray, float]:
+    """Log density of each held-out point, and seconds of training."""
+    model_class, parameters = FLOWS[name]
+    config = ModelConfiguration(
+        name=name,
+        model_class=f"modelwright.generative.flow.{model_class}",
+        input_dim=2,
+        hidden_dims=[64, 64],
+        parameters=parameters,
+    )
+    settings = TrainingSettings(batch_size=256, learning_rate=2e-3, schedule="cosine", seed=seed)
+    began = time.perf_counter()
+    fit = Trainer(create_model(config, rngs=seed), settings).fit(train, steps=steps)
+    seconds = time.perf_counter() - began
+    return np.asarray(fit.model.log_prob(held_out).value, np.float64), seconds
+
+
+def peer(python: str, folder: Path, name: str, steps: int, seed: int) -> dict | None:
+    """What the peer's flow of that name gives, None where it has none."""
+    script = Path(__file__).with_name("flow_density_2d_peer.py")
+    command = [python, str(script), "--points", str(folder / "points.npz"), "--flow", name]
+    done = subprocess.run(
+        [*command, "--steps", str(steps), "--seed", str(seed)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Train everything, print one row of Markdown after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--flows", nargs="+", choices=list(FLOWS), default=list(FLOWS))
+    parser.add_argument("--densities", nargs="+", choices=list(DENSITIES), default=list(DENSITIES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--peer-python", help="an interpreter that has torch and zuko")
+    options = parser.parse_args()
+    print("| density | flow | nats | truth | above it (+- se) | seconds | peer | nats | above it | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for density in options.densities:
+        draw, log_density = DENSITIES[density]
+        generator = np.random.default_rng(options.seed)
+        train, held_out = (draw(generator, n).astype(np.float32) for n in (20_000, 10_000))
+        truth = log_density(held_out.astype(np.float64))
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(Path(folder) / "points.npz", train=train, held_out=held_out)
+            for name in options.flows:
+                found, seconds = trained(name, train, held_out, options.steps, options.seed)
+                above = truth - found
+                row = [density, name, f"{-found.mean():.3f}", f"{-truth.mean():.3f}"]
+                row += [f"{above.mean():.3f} +- {above.std() / np.sqrt(len(above)):.3f}", f"{seconds:.0f}"]
+                other = options.peer_python and peer(
+                    options.peer_python, Path(folder), name, options.steps, options.seed
+                )
+                if other:
+                    nats = other["nats"]
+                    row += [other["flow"], f"{nats:.3f}", f"{nats + truth.mean():.3f}", f"{other['seconds']:.0f}"]
+                else:
+                    row += [""] * 4
+                print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

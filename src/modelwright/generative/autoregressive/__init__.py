@@ -1,0 +1,1 @@
+"""Autoregressive models: each symbol given those before it."""

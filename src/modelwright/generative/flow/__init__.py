@@ -1,0 +1,1 @@
+"""Normalising flows: bijections with their Jacobians, and models composed of them."""

@@ -1,0 +1,52 @@
+"""A shift and a scale for each channel that begin by standardising the data."""
+
+from typing import final
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array
+
+from modelwright.generative.flow.bijection import AbstractBijection, Moved, nothing
+
+SMALLEST = 1e-6
+"""A channel whose standard deviation is not above this is taken for constant, and its scale is left alone."""
+
+
+@final
+class ActNorm(AbstractBijection):
+    """y = (x - shift) exp(-log_scale), one shift and one scale for each entry of the last axis.
+
+    The identity until `begin` has seen data; after that, what it saw has mean 0 and standard deviation 1.
+
+    Args:
+        n: Length of the last axis.
+
+    Source: D. Kingma, P. Dhariwal (2018), https://arxiv.org/abs/1807.03039.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.shift = nnx.Param(jnp.zeros(n))
+        self.log_scale = nnx.Param(jnp.zeros(n))
+
+    def forward(self, x: Array, cond: Array | None = None) -> Moved:
+        """Standardised."""
+        log_scale = self.log_scale[...].astype(x.dtype)
+        return (x - self.shift[...].astype(x.dtype)) * jnp.exp(-log_scale), nothing(x) - _of_all(log_scale, x)
+
+    def inverse(self, y: Array, cond: Array | None = None) -> Moved:
+        """Back to the old mean and scale."""
+        log_scale = self.log_scale[...].astype(y.dtype)
+        return y * jnp.exp(log_scale) + self.shift[...].astype(y.dtype), nothing(y) + _of_all(log_scale, y)
+
+    def begin(self, x: Array, cond: Array | None = None) -> None:
+        """Mean and standard deviation of each channel, over examples and pixels."""
+        axes = tuple(range(x.ndim - 1))
+        deviation = x.std(axes)
+        scale = jnp.where(deviation > SMALLEST, deviation, 1.0)
+        self.shift[...] = x.mean(axes).astype(self.shift.dtype)
+        self.log_scale[...] = jnp.log(scale).astype(self.log_scale.dtype)
+
+
+def _of_all(log_scale: Array, x: Array) -> Array:
+    pixels = x[0].size // x.shape[-1]
+    return pixels * log_scale.sum()

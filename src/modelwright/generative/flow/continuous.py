@@ -1,0 +1,57 @@
+"""Continuous flow: one differential equation instead of layers."""
+
+import math
+from typing import ClassVar, final
+
+from flax import nnx
+
+from modelwright.generative.conditioning import CONDITIONS, Condition
+from modelwright.generative.flow.act_norm import ActNorm
+from modelwright.generative.flow.chain import Chain
+from modelwright.generative.flow.flow import AbstractFlow
+from modelwright.generative.flow.ode import OdeFlow
+from modelwright.generative.nets.dense import DenseNet
+from modelwright.generative.parameters import Parameter
+from modelwright.generative.reading import Reading
+
+
+@final
+class ContinuousFlow(AbstractFlow):
+    """Examples carried to the base by a differential equation, the trace of its derivative taken exactly.
+
+    The density is exact up to the tolerances of the solver. The trace costs one derivative for each number of an
+    example: made for a few dozen numbers.
+
+    `input_dim` is the shape of an example, taken as one vector; `hidden_dims` the widths of the dense layers of the
+    velocity. There is no `output_dim`, and the activation should be smooth: the solver's steps suffer from kinks.
+
+    Source: R. Chen, Y. Rubanova, J. Bettencourt, D. Duvenaud (2018), https://arxiv.org/abs/1806.07366.
+    """
+
+    declared: ClassVar[tuple[Parameter, ...]] = (
+        Parameter("solver", "choice", "tsit5", "of the differential equation", choices=("tsit5", "dopri5")),
+        Parameter("rtol", "number", 1e-5, "error allowed in a step, as a share of the value", 1e-12, 0.1),
+        Parameter("atol", "number", 1e-5, "error allowed in a step, where values are small", 1e-12, 0.1),
+        Parameter("max_steps", "integer", 1024, "steps of the solver at most; an error when they do not suffice", 1),
+        Parameter(
+            "act_norm", "flag", default=True, meaning="standardise the data first, beginning with their own scale"
+        ),
+        *CONDITIONS,
+    )
+
+    @classmethod
+    def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "ContinuousFlow":
+        """The model that a configuration asks for."""
+        shape, condition = reading.input_dim(), Condition.read(reading)
+        n = math.prod(shape)
+        hidden, activation = reading.hidden_dims((64, 64)), reading.activation("softplus")
+        net = DenseNet(n + 1 + condition.width, hidden, n, activation=activation, rngs=rngs)
+        ode = OdeFlow(
+            net,
+            solver=reading.parameter("solver"),
+            rtol=reading.parameter("rtol"),
+            atol=reading.parameter("atol"),
+            max_steps=reading.parameter("max_steps"),
+        )
+        norm = [ActNorm(n)] if reading.parameter("act_norm") else []
+        return cls(Chain([*norm, ode]), shape, condition=condition)

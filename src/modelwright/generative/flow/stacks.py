@@ -1,0 +1,111 @@
+"""Stacks of identical layers of vectors, as configurations describe them."""
+
+from collections.abc import Callable
+
+from flax import nnx
+
+from modelwright.generative.flow.act_norm import ActNorm
+from modelwright.generative.flow.autoregressive import MaskedAutoregressive
+from modelwright.generative.flow.bijection import AbstractBijection
+from modelwright.generative.flow.chain import Chain, Repeated
+from modelwright.generative.flow.coupling import Coupling
+from modelwright.generative.flow.invertible_linear import InvertibleLinear
+from modelwright.generative.flow.orders import Permutation, Reverse
+from modelwright.generative.flow.scalars import AbstractScalar
+from modelwright.generative.nets.dense import DenseNet
+from modelwright.generative.nets.masked import MaskedNet
+from modelwright.generative.parameters import Parameter
+from modelwright.generative.reading import Reading
+
+LAST_SCALE = 0.1
+"""Factor of the last weights of each network: flows begin close to the identity, with gradients everywhere."""
+
+STACK = (
+    Parameter("n_transforms", "integer", 5, "layers one after the other", 1),
+    Parameter(
+        "permutation",
+        "choice",
+        "reverse",
+        "what mixes the numbers between layers: their order reversed, a random order, or a linear map that is learned",
+        choices=("reverse", "random", "linear"),
+    ),
+    Parameter(
+        "act_norm",
+        "flag",
+        default=True,
+        meaning="standardise what enters each layer, beginning with the data's own scale",
+    ),
+)
+"""The parameters of a stack."""
+
+
+def stack_of(
+    reading: Reading, n: int, make_transform: Callable[[], AbstractBijection], *, rngs: nnx.Rngs
+) -> AbstractBijection:
+    """Layers of normalisation, mixing and transform, repeated.
+
+    Args:
+        reading: Says how many, and what mixes.
+        n: Numbers of an example.
+        make_transform: Makes one transform.
+        rngs: Of the mixing.
+    """
+    mix, normalise = reading.parameter("permutation"), reading.parameter("act_norm")
+
+    def layer() -> AbstractBijection:
+        mixing = {"reverse": Reverse, "random": lambda: Permutation(n, rngs=rngs)}.get(
+            mix, lambda: InvertibleLinear(n, rngs=rngs)
+        )()
+        return Chain([*([ActNorm(n)] if normalise else []), mixing, make_transform()])
+
+    return Repeated(layer, reading.parameter("n_transforms"))
+
+
+def dense_coupling(
+    reading: Reading, n: int, scalar: AbstractScalar, context: int, activation: str, *, rngs: nnx.Rngs
+) -> Callable[[], AbstractBijection]:
+    """Couplings in which the first half of a vector decides on the second, by dense layers.
+
+    Raises:
+        ConfigurationError: an example is one number only.
+    """
+    if n < 2:
+        raise reading.refuse(
+            "input_dim",
+            "a coupling splits an example in two",
+            expected="at least two numbers",
+            got=reading.input_dim(),
+            todo="choose modelwright.generative.flow.MAF",
+        )
+    hidden, kept = reading.hidden_dims((64, 64)), n // 2
+
+    def make() -> AbstractBijection:
+        outputs = (n - kept) * scalar.n_parameters
+        net = DenseNet(kept + context, hidden, outputs, activation=activation, rngs=rngs)
+        last = net.layers[-1].kernel
+        last[...] = LAST_SCALE * last[...]
+        return Coupling(net, scalar, kept)
+
+    return make
+
+
+def masked_autoregressive(
+    reading: Reading, n: int, scalar: AbstractScalar, context: int, activation: str, *, rngs: nnx.Rngs
+) -> Callable[[], AbstractBijection]:
+    """Autoregressive transforms in the order in which the numbers stand, by masked dense layers."""
+    hidden, order = reading.hidden_dims((64, 64)), tuple(range(n))
+
+    def make() -> AbstractBijection:
+        net = MaskedNet(
+            n,
+            hidden,
+            scalar.n_parameters,
+            order=order,
+            context=context,
+            activation=activation,
+            last_scale=LAST_SCALE,
+            rngs=rngs,
+        )
+        return MaskedAutoregressive(net, scalar, order)
+
+    return make

@@ -1,0 +1,226 @@
+"""Laws of autoregressive models: who sees whom, probabilities that sum to one, samplers that draw from them.
+
+What a tiny alphabet allows is checked against every example there is: all levels^d of them.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from scipy import stats
+
+from modelwright.generative.autoregressive.choice import Choice
+from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, compiled_logits
+from modelwright.generative.laws.law import Law, Measured, Subject, largest, loose
+from modelwright.generative.protocol import AbstractGenerativeModel
+
+MOST_EXAMPLES = 1024
+"""Alphabets and shapes with no more examples than this are enumerated."""
+
+DRAWS = 4096
+"""Examples drawn where frequencies are compared."""
+
+
+def seen(model: AbstractAutoregressiveModel, subject: Subject) -> np.ndarray:
+    """Which symbols change which logits at all: shape (d, d), found by putting every other symbol in each place.
+
+    Same shapes and the same compiled code each time, so that what does not depend stays equal bit by bit.
+    """
+    shape, levels = model.example_shape, model.alphabet.levels
+    d = int(np.prod(shape))
+    vectors = _vectors(subject, 1)
+
+    def logits(symbols: np.ndarray) -> np.ndarray:
+        return np.asarray(compiled_logits(model, jnp.asarray(symbols.reshape(1, *shape)), vectors)).reshape(d, levels)
+
+    changed = np.zeros((d, d), bool)
+    generator = np.random.default_rng(subject.seed)
+    for tried, base in enumerate(generator.integers(0, levels, (32, d))):
+        # units that are off for one example (relu) may hide a connection, so more are tried while one is missing
+        if tried >= 3 and (changed | ~model.dependence()).all():
+            break
+        before = logits(base)
+        for j in range(d):
+            for other in generator.permutation(np.delete(np.arange(levels), base[j]))[:3]:
+                moved = base.copy()
+                moved[j] = other
+                changed[:, j] |= (logits(moved) != before).any(-1)
+    return changed
+
+
+def sees_no_more(subject: Subject) -> Measured:
+    """No logit changes with a symbol that is its own or comes later."""
+    model = _of(subject)
+    excess = seen(model, subject) & ~model.dependence()
+    return Measured(float(excess.sum()), 0.0, "symbols seen that must not be:")
+
+
+def sees_all(subject: Subject) -> Measured:
+    """Every logit changes with every symbol before it that the network reaches."""
+    model = _of(subject)
+    missing = ~seen(model, subject) & model.dependence()
+    return Measured(float(missing.sum()), 0.0, "symbols not seen that should be:")
+
+
+def has_an_order(subject: Subject) -> Measured:
+    """Some order of the symbols puts each after all that it sees."""
+    left = _of(subject).dependence().copy()
+    alive = np.ones(len(left), bool)
+    while alive.any():
+        free = alive & ~(left & alive).any(axis=1)
+        if not free.any():
+            break
+        alive &= ~free
+    return Measured(float(alive.sum()), 0.0, "symbols in a circle:")
+
+
+def sums_to_one(subject: Subject) -> Measured:
+    """The probabilities of all examples sum to one."""
+    _, log_p = _enumerated(subject)
+    return Measured(abs(float(np.exp(log_p).sum()) - 1.0), loose(subject, 1e-10, 1e-4), "difference of the sum from 1")
+
+
+def draws_what_it_says(subject: Subject) -> Measured:
+    """The frequencies of drawn examples are their probabilities: chi-square, the rare ones pooled."""
+    examples, log_p = _enumerated(subject)
+    expected, found = DRAWS * np.exp(log_p), _frequencies(subject, len(examples))
+    rare = expected < 5.0
+    expected = np.append(expected[~rare], expected[rare].sum())
+    found = np.append(found[~rare], found[rare].sum())
+    kept = expected > 1e-3  # an empty pool is no cell; draws where nothing is expected count in full below
+    impossible = float(found[~kept].sum())
+    statistic = float((np.square(found - expected)[kept] / expected[kept]).sum())
+    most = float(stats.chi2.ppf(1.0 - 1e-5, max(int(kept.sum()) - 1, 1)))
+    return Measured(statistic if impossible <= 1.0 else float("inf"), most, f"chi-square of {kept.sum()} cells")
+
+
+def says_what_it_draws(subject: Subject) -> Measured:
+    """The mean log probability of drawn examples is minus the entropy."""
+    model, (_, log_p) = _of(subject), _enumerated(subject)
+    entropy = -float((np.exp(log_p) * log_p).sum())
+    found = np.asarray(model.log_prob(_drawn(subject), cond=_cond(subject, DRAWS)).value, float)
+    error = found.std(ddof=1) / np.sqrt(DRAWS)
+    return Measured(abs(found.mean() + entropy), 4.0 * error + 1e-5, f"nats from minus the entropy {entropy:.3f}:")
+
+
+def cache_changes_nothing(subject: Subject) -> Measured:
+    """Logits one symbol at a time, from what is kept of those before, are those of whole examples."""
+    model, n = subject.model, 3
+    symbols = model.alphabet.symbols(subject.batch.x[:n])  # type: ignore[attr-defined]
+    vectors = _vectors(subject, n)
+    whole = compiled_logits(_of(subject), symbols, vectors)
+    graph, state = nnx.split(model)
+    apart = [
+        largest(_cached_logits(graph, state, symbols, vectors, prompt) - whole) for prompt in (0, symbols.shape[1] // 2)
+    ]
+    scale = 1.0 + largest(whole)
+    return Measured(max(apart) / scale, loose(subject, 1e-10, 1e-4), "relative difference of logits")
+
+
+def choices_by_definition(subject: Subject) -> Measured:
+    """Temperature, top_k and top_p leave the probabilities that a loop over the sorted symbols leaves."""
+    model = _of(subject)
+    shape, levels = model.example_shape, model.alphabet.levels
+    symbols = model.alphabet.symbols(subject.batch.x[:3])
+    rows = np.asarray(compiled_logits(model, symbols, _vectors(subject, 3)), np.float64).reshape(-1, levels)[:24]
+    apart = [0.0]
+    for choice in (Choice(0.7), Choice(1.5, 2), Choice(1.0, None, 0.6), Choice(0.8, 3, 0.9), Choice(0.0)):
+        found = np.exp(np.asarray(choice.log_probabilities(jnp.asarray(rows, jnp.float32))))
+        apart += [float(np.abs(a - by_loop(row, choice)).max()) for a, row in zip(found, rows, strict=True)]
+    return Measured(max(apart), 1e-4, f"difference of probabilities over {levels} symbols at {shape}:")
+
+
+def by_loop(logits: np.ndarray, choice: Choice) -> np.ndarray:
+    """What `Choice` keeps of one distribution, from its definition, in double precision and without sorting tricks."""
+    levels = len(logits)
+    likeliest_first = sorted(range(levels), key=lambda symbol: (-logits[symbol], symbol))
+    if choice.temperature == 0.0:
+        return np.eye(levels)[likeliest_first[0]]
+    p = np.exp((logits - logits.max()) / choice.temperature)
+    kept = likeliest_first if choice.top_k is None else likeliest_first[: choice.top_k]
+    total = p[kept].sum()
+    if choice.top_p is not None:
+        nucleus, mass = [], 0.0
+        for symbol in kept:
+            nucleus.append(symbol)
+            mass += p[symbol] / total
+            if mass >= choice.top_p:
+                break
+        kept = nucleus
+    found = np.zeros(levels)
+    found[kept] = p[kept] / p[kept].sum()
+    return found
+
+
+@partial(jax.jit, static_argnames=("graph", "prompt"))
+def _cached_logits(graph: Any, state: Any, symbols: jax.Array, vectors: "jax.Array | None", prompt: int) -> jax.Array:
+    return nnx.merge(graph, state).cached_logits(symbols, vectors, prompt=prompt)
+
+
+def _of(subject: Subject) -> AbstractAutoregressiveModel:
+    assert isinstance(subject.model, AbstractAutoregressiveModel)
+    return subject.model
+
+
+def _cond(subject: Subject, n: int) -> "jax.Array | None":
+    """The condition of the first example, for as many as are asked for."""
+    cond = subject.batch.cond
+    return None if cond is None else jnp.broadcast_to(cond[:1], (n, *cond.shape[1:]))
+
+
+def _vectors(subject: Subject, n: int) -> "jax.Array | None":
+    return _of(subject).condition.vectors(_cond(subject, n), n)
+
+
+def _enumerated(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """All examples, as data, and the log probability of each, nats."""
+    model = _of(subject)
+    d, levels = int(np.prod(model.example_shape)), model.alphabet.levels
+    symbols = np.stack(np.unravel_index(np.arange(levels**d), (levels,) * d), axis=-1)
+    examples = model.alphabet.values(jnp.asarray(symbols.reshape(-1, *model.example_shape)))
+    return np.asarray(examples), np.asarray(model.log_prob(examples, cond=_cond(subject, len(examples))).value, float)
+
+
+def _drawn(subject: Subject) -> jax.Array:
+    return _of(subject).sample(DRAWS, key=subject.key("frequencies"), cond=_cond(subject, DRAWS))
+
+
+def _frequencies(subject: Subject, examples: int) -> np.ndarray:
+    """How often each example was drawn, in the order of `_enumerated`."""
+    model = _of(subject)
+    d, levels = int(np.prod(model.example_shape)), model.alphabet.levels
+    symbols = np.asarray(model.alphabet.symbols(_drawn(subject))).reshape(DRAWS, d)
+    return np.bincount(np.ravel_multi_index(tuple(symbols.T), (levels,) * d), minlength=examples).astype(float)
+
+
+def _sequential(model: AbstractGenerativeModel) -> bool:
+    return isinstance(model, AbstractAutoregressiveModel)
+
+
+def _tiny(model: AbstractGenerativeModel) -> bool:
+    if not isinstance(model, AbstractAutoregressiveModel):
+        return False
+    return float(model.alphabet.levels) ** int(np.prod(model.example_shape)) <= MOST_EXAMPLES
+
+
+def _caches(model: AbstractGenerativeModel) -> bool:
+    return _sequential(model) and hasattr(model, "cached_logits")
+
+
+def _continues(model: AbstractGenerativeModel) -> bool:
+    return _sequential(model) and hasattr(model, "continue_from")
+
+
+AUTOREGRESSIVE_LAWS = (
+    Law("no symbol sees itself or a later one", _sequential, sees_no_more),
+    Law("every symbol sees all before it within reach", _sequential, sees_all),
+    Law("the symbols have an order", _sequential, has_an_order),
+    Law("the probabilities of all examples sum to one", _tiny, sums_to_one),
+    Law("the frequencies of samples are their probabilities", _tiny, draws_what_it_says),
+    Law("the mean log probability of samples is minus the entropy", _tiny, says_what_it_draws),
+    Law("a cache changes no logits", _caches, cache_changes_nothing),
+    Law("temperature, top_k and top_p keep what their definition keeps", _continues, choices_by_definition),
+)

@@ -1,0 +1,209 @@
+"""Laws of flows: their log-determinants, their inverses, the mass of their densities, the reach of their masks."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+
+from modelwright.generative.flow.autoregressive import MaskedAutoregressive
+from modelwright.generative.flow.chain import Repeated
+from modelwright.generative.flow.flow import AbstractFlow, towards_base
+from modelwright.generative.laws.law import Law, Measured, Subject, largest, loose
+from modelwright.generative.protocol import AbstractGenerativeModel
+
+_N = 3
+_ON_A_SIDE = 256
+_DRAWS = 4096
+
+
+class Walked(NamedTuple):
+    """A few examples walked to the base and back, a few latents to data and back, with what was found on the way."""
+
+    jacobian: Array
+    log_det: Array
+    x_error: Array
+    z_error: Array
+
+
+@partial(jax.jit, static_argnums=0)
+def _walk(graph: nnx.GraphDef, state: nnx.State, x: Array, z: Array, cond: Array | None) -> Walked:
+    model = nnx.merge(graph, state)
+
+    def alone(one: Array, cond: Array | None) -> Array:
+        return model.encode(one[None], cond=None if cond is None else cond[None])[0]
+
+    axes, vectors = (0, None if cond is None else 0), model.condition.vectors(cond, len(x))
+    jacobian = jax.vmap(jax.jacrev(alone), axes)(x, cond).reshape(len(x), z.shape[-1], -1)
+    there, log_det = towards_base(*nnx.split(model.bijection), x.reshape(len(x), *model.inner_shape), vectors)
+    # both at once: every pass is compiled by itself, and that is what takes the time
+    back = model.decode(jnp.concatenate([there, z]), cond=None if cond is None else jnp.concatenate([cond, cond]))
+    return Walked(jacobian, log_det, back[: len(x)] - x, model.encode(back[len(x) :], cond=cond) - z)
+
+
+@partial(jax.jit, static_argnums=0)
+def _log_density(graph: nnx.GraphDef, state: nnx.State, x: Array, cond: Array | None) -> Array:
+    return nnx.merge(graph, state).log_prob(x, cond=cond).value
+
+
+def _walked(subject: Subject) -> Walked:
+    model, x = subject.model, subject.batch.x[:_N]
+    z = jax.random.normal(subject.key("latent"), (len(x), model.latent_dim), x.dtype)
+    return _walk(*nnx.split(model), x, z, _cond(subject, len(x)))
+
+
+def log_determinant(subject: Subject) -> Measured:
+    """The log-determinant is that of the Jacobian found by automatic differentiation."""
+    walked = _walked(subject)
+    wanted = np.linalg.slogdet(np.asarray(walked.jacobian, np.float64))[1]
+    scale = 1.0 + float(np.abs(wanted).max())
+    # against automatic differentiation; a solver's own error comes on top
+    tolerance = loose(subject, 1e-6, 1e-4) + 30.0 * _solver_tolerance(subject.model)
+    return Measured(float(np.abs(wanted - walked.log_det).max()) / scale, tolerance, "relative difference")
+
+
+def round_trips(subject: Subject) -> Measured:
+    """Data encoded and decoded, and latents decoded and encoded, are what they were."""
+    walked = _walked(subject)
+    scale = 1.0 + largest(subject.batch.x[:_N])
+    error = max(largest(walked.x_error) / scale, largest(walked.z_error) / 4.0)
+    # the inverse of a steep map multiplies its rounding by the slope, which log scales bound
+    tolerance = loose(subject, 1e-8, 1e-3) + 30.0 * _solver_tolerance(subject.model)
+    return Measured(error, tolerance, "largest difference, relative to the scale of the numbers")
+
+
+def density_on_the_way(subject: Subject) -> Measured:
+    """The density of a sample is the same whether found on the way from the base or from the sample itself."""
+    model, key, cond = subject.model, subject.key("way"), _cond(subject, _N)
+    x, found = model.sample_with_log_prob(_N, key=key, cond=cond)
+    if largest(x - model.sample(_N, key=key, cond=cond)) != 0.0:
+        return Measured(float("inf"), 0.0, "other samples than those of `sample`:")
+    scale = 1.0 + largest(found)
+    error = largest(model.log_prob(x, cond=cond).value - found) / scale
+    tolerance = loose(subject, 1e-8, 1e-3) + 30.0 * _solver_tolerance(model)
+    return Measured(error, tolerance, "relative difference")
+
+
+def mass_is_one(subject: Subject) -> Measured:
+    """The density of two numbers integrates to one."""
+    log_density, weights, _ = _on_a_grid(subject)
+    # midpoints 0.04 of a standard deviation apart in the middle; spline densities have kinks
+    return Measured(abs(float((np.exp(log_density) * weights).sum()) - 1.0), 5e-3, "deviation of the integral from 1")
+
+
+def entropy_of_samples(subject: Subject) -> Measured:
+    """The mean log density of samples is minus the entropy, which is an integral."""
+    log_density, weights, of_samples = _on_a_grid(subject)
+    mass = np.exp(log_density) * weights
+    negative_entropy = float((mass * log_density)[mass > 0.0].sum())
+    error = of_samples.std() / np.sqrt(len(of_samples))
+    words = f"standard errors between {of_samples.mean():.4f} of samples and {negative_entropy:.4f} by quadrature:"
+    return Measured(abs(float(of_samples.mean()) - negative_entropy) / error, 4.0, words)
+
+
+def masks_are_complete(subject: Subject) -> Measured:
+    """Every number of an autoregressive layer depends on each of those before it, and on none after it."""
+    wrong = 0
+    for layer in _autoregressive_layers(subject.model):
+        x = subject.batch.x.reshape(len(subject.batch.x), -1)
+        cond = subject.model.condition.vectors(subject.batch.cond, len(x))
+        moves = np.asarray(_moves(*nnx.split(layer), x, cond))
+        places = np.asarray(layer.order)
+        wrong += int((moves != (places[None, :] <= places[:, None])).sum())
+    return Measured(float(wrong), 0.0, "entries of the Jacobian that are there and should not be, or the reverse:")
+
+
+@partial(jax.jit, static_argnums=0)
+def _moves(graph: nnx.GraphDef, state: nnx.State, x: Array, cond: Array | None) -> Array:
+    """Which y moves with which x at any of the examples; units may be flat at some."""
+
+    def alone(one: Array, cond: Array | None) -> Array:
+        return nnx.merge(graph, state).forward(one[None], None if cond is None else cond[None])[0][0]
+
+    axes = (0, None if cond is None else 0)
+    return (jax.vmap(jax.jacrev(alone), axes)(x, cond) != 0.0).any(0)
+
+
+def condition_matters(subject: Subject) -> Measured:
+    """Another condition gives another density and other samples."""
+    model, cond = subject.model, subject.batch.cond
+    other = (cond + 1) % model.condition.n_classes if model.condition.n_classes else cond + 1.0
+    x = subject.batch.x[:_N]
+    apart = jnp.abs(model.log_prob(x, cond=cond[:_N]).value - model.log_prob(x, cond=other[:_N]).value)
+    one = model.sample(_N, key=subject.key("condition"), cond=cond[:_N])
+    two = model.sample(_N, key=subject.key("condition"), cond=other[:_N])
+    same = int((apart == 0.0).sum()) + int((one == two).reshape(_N, -1).all(-1).sum())
+    return Measured(float(same), 0.0, "examples whose density, or samples which, do not change with the condition:")
+
+
+def _on_a_grid(subject: Subject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log density and weight of each point of a grid, and the log densities of some samples.
+
+    The grid reaches 60 standard deviations out and is denser in the middle.
+    """
+    model, cond = subject.model, None if subject.batch.cond is None else subject.batch.cond[0]
+    x = model.sample(_DRAWS, key=subject.key("plane"), cond=_repeated(cond, _DRAWS))
+    low, middle, high = np.quantile(np.asarray(x).reshape(len(x), 2), [0.16, 0.5, 0.84], axis=0)
+    spread = (high - low) / 2.0
+    reach = np.arcsinh(60.0)
+    step = 2.0 * reach / _ON_A_SIDE
+    u = -reach + step * (np.arange(_ON_A_SIDE) + 0.5)
+    sides = [middle[k] + spread[k] * np.sinh(u) for k in range(2)]
+    lengths = [spread[k] * np.cosh(u) * step for k in range(2)]
+    points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, *model.example_shape)
+    all_points = jnp.concatenate([jnp.asarray(points, x.dtype), x])
+    found = _log_density(*nnx.split(model), all_points, _repeated(cond, len(all_points)))
+    of_grid, of_samples = np.split(np.asarray(found, np.float64), [len(points)])
+    return of_grid, np.outer(*lengths).reshape(-1), of_samples
+
+
+def _repeated(cond: Array | None, n: int) -> Array | None:
+    return None if cond is None else jnp.broadcast_to(cond, (n, *cond.shape))
+
+
+def _cond(subject: Subject, n: int) -> Array | None:
+    return None if subject.batch.cond is None else subject.batch.cond[:n]
+
+
+def _autoregressive_layers(model: AbstractGenerativeModel) -> Iterator[MaskedAutoregressive]:
+    """The first autoregressive layer of each stack."""
+    for _, found in nnx.iter_graph(model):
+        if isinstance(found, Repeated):
+            graph, states = nnx.split(found.stacked)
+            first = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[0], states))
+            yield from (part for _, part in nnx.iter_graph(first) if isinstance(part, MaskedAutoregressive))
+
+
+def _solver_tolerance(model: AbstractGenerativeModel) -> float:
+    return max((getattr(found, "rtol", 0.0) for _, found in nnx.iter_graph(model)), default=0.0)
+
+
+def _is_flow(model: AbstractGenerativeModel) -> bool:
+    return isinstance(model, AbstractFlow)
+
+
+def _is_plane(model: AbstractGenerativeModel) -> bool:
+    return _is_flow(model) and model.latent_dim == 2
+
+
+FLOW_LAWS = (
+    Law("the log-determinant is that of the Jacobian", _is_flow, log_determinant),
+    Law("there and back again is where one was", _is_flow, round_trips),
+    Law("a sample's density is the same from both ends", _is_flow, density_on_the_way),
+    Law("the density of two numbers integrates to one", _is_plane, mass_is_one),
+    Law("the mean log density of samples is minus the entropy", _is_plane, entropy_of_samples),
+    Law(
+        "autoregressive layers see all that comes before and nothing else",
+        lambda model: _is_flow(model) and any(True for _ in _autoregressive_layers(model)),
+        masks_are_complete,
+    ),
+    Law(
+        "another condition, another density",
+        lambda model: _is_flow(model) and model.condition.width > 0,
+        condition_matters,
+    ),
+)

@@ -1,0 +1,143 @@
+"""Generative models on the command line: train, sample, predict, score, report, certify, explain, zoo."""
+
+import json
+
+import numpy as np
+import pytest
+
+from modelwright.cli.app import main
+from modelwright.factory.stored_models import model_from_parts
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project with a short training of the digits' autoencoder."""
+    folder = tmp_path_factory.mktemp("project")
+    code = main(["--project", str(folder), "train", "vae_digits", "--steps", "60", "--quiet"])
+    assert code == 0
+    return folder
+
+
+def run(project, capsys, *words):
+    code = main(["--project", str(project), *words])
+    return code, capsys.readouterr()
+
+
+def test_a_run_is_kept_with_its_model(project):
+    files = {path.name for path in (project / "models" / "vae_digits").rglob("*") if path.is_file()}
+    assert {"model.safetensors", "model.json", "history.json", "samples.png"} <= files
+    assert not list((project / "models" / "vae_digits").rglob("state-*"))  # what a killed training would go on from
+    description = next((project / "models" / "vae_digits").rglob("model.json"))
+    model = model_from_parts(
+        json.loads(description.read_text(encoding="utf-8")), description.with_suffix(".safetensors")
+    )
+    assert model.example_shape == (8, 8, 1)
+
+
+def test_a_figure_for_other_settings_is_not_judged(project, capsys):
+    code, said = run(project, capsys, "report", "vae_digits", "--json")
+    assert code == 0
+    findings = {f["name"]: f for f in json.loads(said.out)["verdict"]["findings"]}
+    assert findings["figure"]["grade"] == "unknown"
+    assert "steps differ" in findings["figure"]["sentence"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy", "txt"])
+def test_samples_are_written(project, capsys, tmp_path, suffix):
+    out = tmp_path / f"samples.{suffix}"
+    code, _ = run(project, capsys, "sample", "vae_digits", "--n", "10", "--out", str(out), "--seed", "3")
+    assert code == 0
+    if suffix == "npy":
+        first = np.load(out)
+        run(project, capsys, "sample", "vae_digits", "--n", "10", "--out", str(out), "--seed", "3")
+        assert first.shape == (10, 8, 8, 1)
+        assert (np.load(out) == first).all()
+    assert out.stat().st_size > 100
+
+
+def test_samples_of_no_known_kind_are_refused_before_anything_is_drawn(project, capsys, tmp_path):
+    code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "samples.gif"))
+    assert code == 2
+    assert "out: no kind of file for samples; expected a name ending in .png, .npy or .txt" in said.err
+
+
+def test_log_probabilities_are_predicted(project, capsys):
+    code, said = run(project, capsys, "predict", "vae_digits", "--limit", "3", "--json")
+    answer = json.loads(said.out)
+    assert code == 0
+    assert len(answer["predictions"]) == 3
+    assert answer["credible_intervals"][0] == {"kind": "bound"}
+    assert all(-64 < row["log_prob"] < 0 for row in answer["predictions"])
+
+
+def test_surprising_examples_come_first(project, capsys):
+    code, said = run(project, capsys, "score", "vae_digits", "--json", "--top", "5")
+    scores = [row["surprise"] for row in json.loads(said.out)["scores"]]
+    assert code == 0
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_trained_model_keeps_the_laws(project, capsys):
+    code, said = run(project, capsys, "certify", "vae_digits", "--json")
+    document = json.loads(said.out)
+    assert code == 0
+    assert document["weights"].startswith("run ")
+    assert len(document["laws"]) >= 5
+    assert all(row["holds"] for row in document["laws"])
+
+
+def test_what_is_no_generative_model_is_not_certified(project, capsys):
+    code, said = run(project, capsys, "certify", "event_rates")
+    assert code == 2
+    assert "event_rates is no generative model" in said.err
+
+
+def test_a_configuration_is_explained(project, capsys, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "name: x\nmodel_class: modelwright.generative.vae.VAE\ninput_dim: [28, 28, 1]\noutput_dim: 3\n",
+        encoding="utf-8",
+    )
+    code, said = run(project, capsys, "explain", str(path), "--json")
+    values = {row[0]: row for row in json.loads(said.out)[0]["rows"]}
+    assert code == 0
+    assert values["input_dim"][1:3] == ["28 x 28 x 1", "given"]
+    assert values["activation"][1:3] == ["relu", "default of VAE"]
+
+
+def test_the_zoo_is_listed_and_shown(project, capsys):
+    code, said = run(project, capsys, "zoo", "list", "--category", "vision")
+    assert code == 0
+    assert "vae_digits" in said.out
+    assert "flow_moons" not in said.out
+    code, said = run(project, capsys, "zoo", "show", "vae_digits")
+    assert code == 0
+    assert "training_defaults" in said.out
+
+
+def test_entries_of_the_zoo_are_in_the_catalog(project, capsys):
+    code, said = run(project, capsys, "models", "--json")
+    found = {row["model_id"]: row for row in json.loads(said.out)["models"]}
+    assert code == 0
+    assert found["vae_digits"]["is_trained"]
+    assert not found["flow_moons"]["is_trained"]
+
+
+def test_data_of_another_shape_are_refused(project, capsys):
+    code, said = run(project, capsys, "train", "vae_digits", "--data", "moons", "--quiet")
+    assert code == 3
+    assert "data: images of another shape" in said.err
+
+
+def test_a_set_that_is_not_there_names_the_nearest(project, capsys):
+    code, said = run(project, capsys, "train", "vae_digits", "--data", "digit", "--quiet")
+    assert code == 6
+    assert "did you mean 'digits'?" in said.err
+
+
+def test_verifying_what_is_too_large_makes_one_step(project, capsys):
+    code, said = run(project, capsys, "zoo", "verify", "vae_protein", "--json")
+    document = json.loads(said.out)
+    assert code == 0
+    assert document["verdict"]["grade"] == "good"
+    assert "one step of training moved" in document["verdict"]["findings"][0]["sentence"]

@@ -1,0 +1,239 @@
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import CapabilityError, ConfigurationError, StorageError
+from modelwright.factory import ModelBuilder, ModelFactory, ModelTypeRegistry, create_model, model_types
+from modelwright.factory.explanation import explain
+from modelwright.factory.reference import with_reference
+from modelwright.factory.stored_models import DESCRIPTION, load_model, save_model
+from modelwright.generative.log_prob import LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, count_parameters
+
+VAE = "modelwright.generative.vae.VAE"
+
+
+def small(**fields):
+    return ModelConfiguration(
+        **{"name": "small", "model_class": VAE, "input_dim": (4, 4, 1), "hidden_dims": [8], "output_dim": 3, **fields}
+    )
+
+
+def test_the_example_of_a_vae_is_made_as_it_is_written():
+    config = ModelConfiguration(
+        name="my_vae",
+        model_class="modelwright.generative.vae.VAE",
+        input_dim=(28, 28, 1),
+        hidden_dims=[512, 256],
+        output_dim=64,
+        activation="relu",
+        parameters={"encoder_type": "mlp", "decoder_type": "mlp", "beta": 1.0, "kl_weight": 1.0},
+        metadata={"experiment_id": "exp_001"},
+    )
+    model = create_model(config, rngs=nnx.Rngs(42))
+    assert model.latent_dim == 64
+    assert model.sample(2, key=jax.random.key(0)).shape == (2, 28, 28, 1)
+
+
+@pytest.mark.parametrize("rngs", [7, np.int64(7), jax.random.key(7), jax.random.PRNGKey(7), nnx.Rngs(7)], ids=str)
+def test_seeds_keys_and_streams_are_taken(rngs):
+    params = jax.tree.leaves(nnx.state(create_model(small(), rngs=rngs), nnx.Param))
+    same = jax.tree.leaves(nnx.state(create_model(small(), rngs=7), nnx.Param))
+    assert all((a == b).all() for a, b in zip(params, same, strict=True))
+
+
+@pytest.mark.parametrize("rngs", [None, -1, "7", 1.5, True])
+def test_anything_else_is_no_source_of_randomness(rngs):
+    with pytest.raises(
+        ConfigurationError, match=r"rngs: not a source of randomness; expected nnx.Rngs, a seed or a JAX"
+    ):
+        create_model(small(), rngs=rngs)
+
+
+def test_a_raw_mapping_is_a_type_error():
+    with pytest.raises(TypeError, match=r"config: expected a ModelConfiguration, got dict"):
+        create_model({"model_class": VAE}, rngs=0)
+
+
+def test_an_empty_class_is_refused():
+    with pytest.raises(ValueError, match=r"^model_class must be specified in configuration$"):
+        create_model(ModelConfiguration(name="x"), rngs=0)
+
+
+def test_an_unknown_type_lists_the_known_ones():
+    message = r"^No builder registered for type 'unknown'\. Available types: autoregressive, flow, vae$"
+    with pytest.raises(ValueError, match=message):
+        create_model(small(model_class="somewhere.Thing"), rngs=0)
+
+
+def test_a_bad_modality_is_named():
+    with pytest.raises(
+        ValueError, match=r"^Failed to apply modality 'nonexistent': no modality is called 'nonexistent'"
+    ):
+        create_model(small(), rngs=0, modality="nonexistent")
+
+
+@pytest.mark.parametrize(
+    ("name", "model_type"),
+    [
+        ("a.flow.Anything", "flow"),
+        ("a.vae.RealNVP", "vae"),  # the module comes first
+        ("a.models.RealNVP", "flow"),
+        ("a.models.BetaVAE", "vae"),
+        ("a.models.PixelCNN", "autoregressive"),
+        ("a.models.MAF", "flow"),
+        ("a.models.Thing", "unknown"),
+    ],
+)
+def test_types_follow_from_names(name, model_type):
+    assert model_types().type_of(name) == model_type
+
+
+def test_names_are_looked_up_and_never_imported():
+    with pytest.raises(ConfigurationError, match=r"never imported; got 'os.vae.VAE'; did you mean 'modelwright"):
+        create_model(small(model_class="os.vae.VAE"), rngs=0)
+
+
+def test_an_unknown_parameter_names_the_nearest():
+    with pytest.raises(ConfigurationError, match=r"parameters.bta: VAE has no such parameter; did you mean 'beta'\?"):
+        create_model(small(parameters={"bta": 2.0}), rngs=0)
+
+
+def test_a_field_that_nobody_reads_is_refused():
+    flow = ModelConfiguration(name="x", model_class="modelwright.generative.flow.RealNVP", input_dim=2, output_dim=3)
+    with pytest.raises(
+        ConfigurationError, match=r"output_dim: RealNVP does not use this beside the other values given"
+    ):
+        create_model(flow, rngs=0)
+
+
+def test_parameters_that_were_given_survive():
+    resolved = {each.name: each for each in explain(small(parameters={"beta": 4, "importance_draws": 7})).resolved}
+    assert (resolved["parameters.beta"].value, resolved["parameters.beta"].origin) == (4.0, "given")
+    assert resolved["parameters.importance_draws"].value == 7
+    assert resolved["parameters.kl_weight"].origin == "default of VAE"
+
+
+def test_an_explanation_counts_what_is_built():
+    config = small()
+    assert explain(config).n_parameters == count_parameters(create_model(config, rngs=0))
+
+
+def test_an_explanation_allocates_nothing():
+    # 200 billion numbers: no machine that runs this test could make them
+    huge = explain(small(input_dim=(1000, 1000, 1), hidden_dims=[100_000], parameters={}))
+    assert huge.n_parameters > 10**11
+    assert huge.training_bytes == 16 * huge.n_parameters
+
+
+class Constant(AbstractGenerativeModel):
+    """A third party's model: a normal distribution about a learned mean."""
+
+    family = "constant"
+    offers = frozenset({"log_prob"})
+    log_prob_kind = "exact"
+
+    def __init__(self, shape):
+        self.mean = nnx.Param(jnp.zeros(shape))
+        self.example_shape = shape
+
+    def loss(self, batch, *, key, step):
+        return Loss(-self.log_prob(batch.x).mean(), {})
+
+    def log_prob(self, x, *, key=None, cond=None):
+        return LogProb(-0.5 * jnp.square(x - self.mean).sum(-1), "exact")
+
+
+class ConstantBuilder:
+    def build(self, config, *, rngs, **kwargs):
+        return Constant(config.input_dim)
+
+
+def test_a_third_party_adds_a_family():
+    registry = ModelTypeRegistry()
+    registry.register("constant", ConstantBuilder(), patterns=["Constant"])
+    config = ModelConfiguration(name="x", model_class="their_package.Constant", input_dim=2)
+    model = ModelFactory(registry).create_model(config, rngs=0)
+    assert isinstance(model, Constant)
+    with pytest.raises(
+        CapabilityError, match=r"Constant has no sample; it offers log_prob; choose a model that offers"
+    ):
+        model.sample(1, key=jax.random.key(0))
+
+
+def test_registering_refuses_what_cannot_build():
+    registry = ModelTypeRegistry()
+    with pytest.raises(ConfigurationError, match=r"constant: not a builder; expected an object with build"):
+        registry.register("constant", object())
+    with pytest.raises(ConfigurationError, match=r"constant: not a builder"):
+        registry.register("constant", ConstantBuilder)
+    with pytest.raises(ConfigurationError, match=r"model_type: not a type; expected a word in lower case"):
+        registry.register("My Type", ConstantBuilder())
+    registry.register("constant", ConstantBuilder())
+    with pytest.raises(ConfigurationError, match=r"constant: a builder is registered for this type already"):
+        registry.register("constant", ConstantBuilder())
+    assert isinstance(registry.builders["constant"], ModelBuilder)
+
+
+def test_models_come_back_from_a_folder(tmp_path):
+    model = create_model(small(), rngs=3)
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (5, 4, 4, 1)), jnp.float32)
+    assert type(again) is type(model)
+    assert (again.log_prob(x).value == model.log_prob(x).value).all()
+
+
+def test_saving_again_leaves_one_file_of_arrays(tmp_path):
+    save_model(create_model(small(), rngs=3), tmp_path)
+    save_model(create_model(small(), rngs=4), tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_damaged_arrays_are_refused(tmp_path):
+    save_model(create_model(small(), rngs=3), tmp_path)
+    arrays = next(tmp_path.glob("*.safetensors"))
+    content = bytearray(arrays.read_bytes())
+    content[-1] ^= 1
+    arrays.write_bytes(bytes(content))
+    with pytest.raises(StorageError, match=r"is damaged: its SHA-256 is not the one written beside it"):
+        load_model(tmp_path)
+
+
+def test_a_folder_without_a_model_says_so(tmp_path):
+    with pytest.raises(LookupError, match=r"model: there is no model in"):
+        load_model(tmp_path)
+
+
+def test_a_description_of_another_format_is_refused(tmp_path):
+    save_model(create_model(small(), rngs=3), tmp_path)
+    path = tmp_path / DESCRIPTION
+    path.write_text(path.read_text(encoding="utf-8").replace('"format": 1', '"format": 9'), encoding="utf-8")
+    with pytest.raises(StorageError, match=r"of another format; expected format 1, got 9"):
+        load_model(tmp_path)
+
+
+def test_models_made_by_hand_have_no_description(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"model: the model was not made from a configuration alone"):
+        save_model(Constant((2,)), tmp_path)
+
+
+def test_log_probabilities_of_two_kinds_do_not_compare():
+    exact, unnormalized = LogProb(jnp.zeros(2), "exact"), LogProb(jnp.zeros(2), "unnormalized")
+    assert (exact.minus(exact) == 0.0).all()
+    with pytest.raises(ConfigurationError, match=r"kind: a value known up to a constant compares with nothing"):
+        exact.minus(unnormalized, although_unlike=True)
+
+
+def test_a_batch_without_conditions_has_none():
+    assert Batch(jnp.zeros(1)).cond is None
+
+
+def test_the_reference_page_is_that_of_the_models():
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page == with_reference(page), "run python -m modelwright.factory.reference docs/configuration.md"

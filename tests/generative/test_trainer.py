@@ -1,0 +1,373 @@
+"""The trainer: what it computes against plain loops, what it costs, and that a stop changes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import ConfigurationError, DataError, StorageError
+from modelwright.factory import create_model
+from modelwright.generative.log_prob import LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel, Loss, Objective
+from modelwright.generative.training import Rows, Trainer, TrainingDefaults, TrainingSettings, Windows
+from modelwright.generative.training.examples import numbers_of_steps
+from modelwright.generative.training.steps import advance
+
+BITS = np.random.default_rng(0).integers(0, 2, (96, 6))
+
+
+def vae(rngs=0, **parameters):
+    config = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.vae.VAE",
+        input_dim=6,
+        hidden_dims=[8],
+        output_dim=2,
+        parameters=parameters,
+    )
+    return create_model(config, rngs=rngs)
+
+
+def leaves(model):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
+
+
+def same(one, other):
+    return all((a == b).all() for a, b in zip(leaves(one), leaves(other), strict=True))
+
+
+class Normal(AbstractGenerativeModel):
+    """A normal distribution of unit variance about a learned mean."""
+
+    family = "test"
+    offers = frozenset({"log_prob"})
+    log_prob_kind = "exact"
+    example_shape = (2,)
+
+    def __init__(self, broken_from=None):
+        self.mean = nnx.Param(jnp.zeros(2))
+        self.broken_from = broken_from
+
+    def loss(self, batch, *, key, step):
+        value = -self.log_prob(batch.x).mean()
+        if self.broken_from is not None:
+            value = jnp.where(step >= self.broken_from, jnp.nan, value)
+        return Loss(value, {})
+
+    def log_prob(self, x, *, key=None, cond=None):
+        return LogProb((-0.5 * jnp.square(x - self.mean) - 0.5 * jnp.log(2 * jnp.pi)).sum(-1), "exact")
+
+
+class Count(nnx.Variable):
+    """A number that losses change."""
+
+
+class Duel(AbstractGenerativeModel):
+    """Two players: one moves twice in each step, the other every third step; what they see goes into a buffer."""
+
+    family = "test"
+    example_shape = (1,)
+
+    def __init__(self):
+        self.critic = nnx.Param(jnp.ones(()))
+        self.generator = nnx.Param(jnp.ones(()))
+        self.buffer = Count(jnp.zeros((4,)))
+        self.place = Count(jnp.zeros((), jnp.int32))
+
+    def objectives(self):
+        return (
+            Objective("critic", self._critic, nnx.PathContains("critic"), repeats=2),
+            Objective("generator", self._generator, nnx.PathContains("generator"), every=3),
+        )
+
+    @staticmethod
+    def _critic(model, batch, key, step):
+        model.buffer[...] = model.buffer[...].at[model.place[...] % 4].set(batch.x.mean())
+        model.place[...] = model.place[...] + 1
+        noise = jax.random.normal(key) * 0.01
+        return Loss(jnp.square(model.critic[...] - model.generator[...] - batch.x.mean() + noise), {})
+
+    @staticmethod
+    def _generator(model, batch, key, step):
+        return Loss(model.critic[...] * model.generator[...], {"product": model.critic[...] * model.generator[...]})
+
+
+def test_steps_are_those_of_a_plain_loop():
+    settings = TrainingSettings(batch_size=16, learning_rate=0.05, clip=1.0)
+    x = np.random.default_rng(1).standard_normal((64, 2)).astype(np.float32) + 3.0
+    fit = Trainer(Normal(), settings).fit(x, steps=30)
+    mean = jnp.zeros(2)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.05))
+    state = optimizer.init(mean)
+    for step in range(30):
+        batch = x[numbers_of_steps(64, 16, step, 1, 0)[0]]
+        gradient = jax.grad(lambda mean, batch=batch: 0.5 * jnp.square(batch - mean).sum(-1).mean())(mean)
+        changes, state = optimizer.update(gradient, state)
+        mean = optax.apply_updates(mean, changes)
+    # the same formula in single precision, thirty times over
+    np.testing.assert_allclose(fit.model.mean[...], mean, rtol=1e-5)
+
+
+def test_every_example_comes_once_in_an_epoch():
+    numbers = numbers_of_steps(12, 4, 0, 6, seed=3)
+    assert sorted(numbers[:3].ravel()) == list(range(12))
+    assert sorted(numbers[3:].ravel()) == list(range(12))
+    assert (numbers[:3] != numbers[3:]).any()
+
+
+def test_the_order_follows_from_seed_and_step():
+    whole = numbers_of_steps(10, 3, 0, 9, seed=5)
+    assert (numbers_of_steps(10, 3, 4, 5, seed=5) == whole[4:]).all()
+    assert (numbers_of_steps(10, 3, 0, 9, seed=6) != whole).any()
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
+    settings = TrainingSettings(batch_size=16, schedule="constant", ema=0.9)
+    whole, parts = vae(), vae()
+    Trainer(whole, settings).fit(BITS, steps=50)
+    Trainer(parts, settings).fit(BITS, steps=23, checkpoint_dir=tmp_path)
+    fit = Trainer(vae(rngs=9), settings).fit(BITS, steps=50, checkpoint_dir=tmp_path)
+    assert fit.steps == 50
+    assert not same(whole, parts)
+    assert same(whole, fit.model)
+
+
+def test_buffers_and_several_optimisers_are_resumed_too(tmp_path):
+    x = np.arange(24.0).reshape(24, 1)
+    settings = TrainingSettings(batch_size=4)
+    whole, parts = Duel(), Duel()
+    Trainer(whole, settings).fit(x, steps=20)
+    Trainer(parts, settings).fit(x, steps=7, checkpoint_dir=tmp_path)
+    fit = Trainer(Duel(), settings).fit(x, steps=20, checkpoint_dir=tmp_path)
+    assert same(whole, fit.model)
+    assert int(fit.model.place[...]) == 40
+
+
+def test_objectives_move_their_own_parameters_in_their_turns():
+    x = np.arange(24.0).reshape(24, 1)
+    fit = Trainer(Duel(), TrainingSettings(batch_size=4)).fit(x, steps=3)
+    # Adam's first update has the length of the learning rate; the generator had one turn of three steps
+    np.testing.assert_allclose(fit.model.generator[...], 1.0 - 1e-3, rtol=1e-5)
+    assert abs(float(fit.model.critic[...]) - 1.0) > 2e-3
+    assert set(fit.history) == {
+        "step",
+        *(f"{who} {what}" for who in ("critic", "generator") for what in ("loss", "gradient norm")),
+        "generator product",
+    }
+
+
+KILLED = """
+import os, sys, signal
+import numpy as np
+from modelwright.configuration import ModelConfiguration
+from modelwright.factory import create_model
+from modelwright.generative.training import Trainer, TrainingSettings
+config = ModelConfiguration(name="x", model_class="modelwright.generative.vae.VAE", input_dim=6, hidden_dims=[8],
+                            output_dim=2)
+bits = np.random.default_rng(0).integers(0, 2, (96, 6))
+def watch(event):
+    if event.done >= 40 and len(sys.argv) > 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+Trainer(create_model(config, rngs=0), TrainingSettings(batch_size=16)).fit(
+    bits, steps=400, checkpoint_dir=sys.argv[1], checkpoint_seconds=0.0, progress=watch, evaluate_every=10)
+"""
+
+
+def test_a_killed_training_resumes_to_the_bit(tmp_path):
+    def run(*arguments):
+        code = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, env=os.environ, timeout=300)
+        return code.returncode
+
+    assert run(str(tmp_path / "killed"), "kill") < 0
+    kept = json.loads((tmp_path / "killed" / "manifest.json").read_text(encoding="utf-8"))
+    assert 0 < kept["step"] < 400
+    assert run(str(tmp_path / "killed")) == 0
+    assert run(str(tmp_path / "whole")) == 0
+    states = [next((tmp_path / name).glob("state-400.safetensors")).read_bytes() for name in ("killed", "whole")]
+    assert states[0] == states[1]
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=r"learning_rate: the checkpoint in .* is of another training; expected"
+    ):
+        Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"crc32|x: the checkpoint in"):
+        Trainer(vae(), TrainingSettings(batch_size=16)).fit(1 - BITS, steps=9, checkpoint_dir=tmp_path)
+    fit = Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(
+        BITS, steps=9, checkpoint_dir=tmp_path, resume=False
+    )
+    assert fit.steps == 9
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+    arrays = next(tmp_path.glob("state-*.safetensors"))
+    arrays.write_bytes(arrays.read_bytes()[:-3])
+    with pytest.raises(StorageError, match=r"is damaged"):
+        Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
+
+
+def test_resuming_needs_a_checkpoint(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"resume: there is no checkpoint to resume from"):
+        Trainer(vae()).fit(BITS, steps=5, checkpoint_dir=tmp_path, resume=True)
+
+
+def test_updates_that_are_no_numbers_are_left_out_and_end_the_training():
+    x = np.ones((8, 2), np.float32)
+    fit = Trainer(Normal(broken_from=5), TrainingSettings(batch_size=4)).fit(x, steps=2000)
+    assert fit.ended == "diverged"
+    assert np.isfinite(fit.model.mean[...]).all()
+    assert fit.skipped == fit.steps - 5
+
+
+def test_patience_keeps_the_best_parameters():
+    generator = np.random.default_rng(2)
+    x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
+    settings = TrainingSettings(batch_size=32, learning_rate=0.2)
+    fit = Trainer(Normal(), settings).fit(x, steps=4000, eval_data=held_out, evaluate_every=1, patience=5)
+    assert fit.ended == "early"
+    assert fit.steps - fit.best[0] == 5
+    again = -np.asarray(fit.model.log_prob(jnp.asarray(held_out)).value).mean()
+    np.testing.assert_allclose(again, fit.best[1], rtol=1e-5)  # the same formula in single precision
+
+
+def test_held_out_losses_count_every_example_once():
+    x = np.random.default_rng(3).standard_normal((37, 2)).astype(np.float32)
+    fit = Trainer(Normal(), TrainingSettings(batch_size=8)).fit(x, steps=1, eval_data=x)
+    exact = -np.asarray(fit.model.log_prob(jnp.asarray(x)).value).mean()
+    np.testing.assert_allclose(fit.evaluations[-1][1], exact, rtol=1e-5)  # single precision
+
+
+def test_an_average_follows_the_parameters():
+    x = np.ones((8, 2), np.float32)
+    plain = Trainer(Normal(), TrainingSettings(batch_size=8, learning_rate=0.1)).fit(x, steps=20)
+    averaged = Trainer(Normal(), TrainingSettings(batch_size=8, learning_rate=0.1, ema=0.99)).fit(x, steps=20)
+    assert 0.0 < float(averaged.model.mean[...][0]) < float(plain.model.mean[...][0])
+
+
+def test_half_precision_is_near_single():
+    single = Trainer(vae(), TrainingSettings(batch_size=96)).fit(BITS, steps=3).history["loss"]
+    half = Trainer(vae(), TrainingSettings(batch_size=96, precision="bfloat16")).fit(BITS, steps=3)
+    # eight bits of mantissa: a relative 1/256 in every activation
+    np.testing.assert_allclose(half.history["loss"], single, rtol=0.02)
+    assert all(leaf.dtype == np.float32 for leaf in leaves(half.model))
+
+
+def test_stretches_of_any_length_share_one_program():
+    before = advance._cache_size()
+    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=130, evaluate_every=7)
+    assert advance._cache_size() - before == 1
+
+
+def test_windows_are_taken_everywhere():
+    windows = Windows(jnp.arange(10), 4)
+    assert windows.size == 7
+    assert windows.take(jnp.array([0, 6])).x.tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
+
+
+def test_conditions_go_with_their_examples():
+    rows = Rows(jnp.arange(6.0)[:, None], jnp.arange(6))
+    batch = rows.take(jnp.array([4, 1]))
+    assert batch.x[:, 0].tolist() == batch.cond.tolist() == [4, 1]
+
+
+SHARDED = """
+import jax, numpy as np, json, sys
+from flax import nnx
+from modelwright.configuration import ModelConfiguration
+from modelwright.factory import create_model
+from modelwright.generative.training import Trainer, TrainingSettings
+config = ModelConfiguration(name="x", model_class="modelwright.generative.vae.VAE", input_dim=6, hidden_dims=[8],
+                            output_dim=2)
+bits = np.random.default_rng(0).integers(0, 2, (96, 6))
+fit = Trainer(create_model(config, rngs=0), TrainingSettings(batch_size=16)).fit(bits, steps=40, eval_data=bits)
+print(json.dumps({"devices": len(jax.devices()), "loss": fit.evaluations[-1][1],
+                  "params": [np.asarray(l).ravel().tolist() for l in jax.tree.leaves(nnx.state(fit.model))]}))
+"""
+
+
+def test_several_devices_reach_what_one_does():
+    def run(count):
+        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+        found = subprocess.run(
+            [sys.executable, "-c", SHARDED], check=True, env={**os.environ, **flags}, capture_output=True, timeout=300
+        )
+        return json.loads(found.stdout)
+
+    one, four = run(1), run(4)
+    assert (one["devices"], four["devices"]) == (1, 4)
+    # sums over the batch in another order, forty steps of Adam in single precision
+    np.testing.assert_allclose(four["loss"], one["loss"], rtol=1e-3)
+    for a, b in zip(one["params"], four["params"], strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((0, 6)), "data: there are no examples"),
+        (np.zeros((4, 5)), r"data: examples of another shape than the model's; expected an array of shape \(n, 6\)"),
+        (np.full((4, 6), np.nan), "data: 24 numbers are missing or infinite"),
+        (np.array([["a"] * 6]), "data: not an array of numbers"),
+        ((BITS, np.zeros(3)), "data: conditions of other examples; expected 96 of them, got 3"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(data, message):
+    with pytest.raises(DataError, match=message):
+        Trainer(vae()).fit(data, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 0}, "steps: not accepted; expected a whole number of at least 1, got 0"),
+        ({"steps": 2.5}, "steps: not accepted"),
+        ({}, "steps: for how long?"),
+        ({"steps": 2, "patience": 3}, "patience: stopping early needs data that are not trained on"),
+        ({"steps": 2, "resume": "yes"}, "resume: not accepted; expected True, False or 'auto', got 'yes'"),
+        ({"steps": 2, "batch_size": 0}, "batch_size: not accepted"),
+    ],
+)
+def test_arguments_that_are_wrong_are_named(arguments, message):
+    with pytest.raises(ConfigurationError, match=message.replace("?", r"\?")):
+        Trainer(vae()).fit(BITS, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate: not accepted; expected a number above 0 to 1000, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate: not accepted"),
+        ({"schedule": "cosin"}, "schedule: not accepted; expected one of constant, cosine, linear, got 'cosin'"),
+        ({"ema": 1.0}, "ema: not accepted; expected a number from 0 to below 1, got 1.0"),
+        ({"batch_size": 1.5}, "batch_size: not accepted; expected a whole number of at least 1, got 1.5"),
+        ({"seed": -1}, "seed: not a seed"),
+    ],
+)
+def test_settings_that_are_wrong_are_named(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TrainingSettings(**settings)
+
+
+def test_training_defaults_of_the_configuration_are_used():
+    config = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.vae.VAE",
+        input_dim=6,
+        hidden_dims=[8],
+        output_dim=2,
+        metadata={"training_defaults": {"batch_size": 12, "epochs": 2, "learning_rate": 0.02}},
+    )
+    model = create_model(config, rngs=0)
+    assert TrainingDefaults.of(model).settings.learning_rate == 0.02
+    assert Trainer(model).fit(BITS).steps == 16

@@ -1,0 +1,218 @@
+"""Codecs: there and back, log-determinants against automatic differentiation, probabilities in the data's own units."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import ConfigurationError, DataError, NotFoundError
+from modelwright.factory import create_model
+from modelwright.generative.log_prob import LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel
+from modelwright.modalities import AdaptedModel, ImageCodec, TextCodec, codec_from_document, codec_named
+
+
+class Takes(AbstractGenerativeModel):
+    """A model that says what it takes, with the log probability of a product of logistic densities (or nothing)."""
+
+    family = "flow"
+    offers = frozenset({"log_prob", "sample"})
+    log_prob_kind = "exact"
+
+    def __init__(self, shape, levels=None, family="flow"):
+        self.example_shape, self.levels, self.family = shape, levels, family
+
+    def log_prob(self, x, *, key=None, cond=None):
+        each = -x - 2.0 * jax.nn.softplus(-x)
+        return LogProb(each.reshape(len(x), -1).sum(-1), "exact")
+
+    def sample(self, n, *, key, cond=None):
+        return jax.random.logistic(key, (n, *self.example_shape))
+
+
+IMAGES = np.random.default_rng(0).integers(0, 17, (6, 3, 2, 1))
+
+
+def test_the_log_determinant_is_that_of_the_jacobian():
+    codec = ImageCodec(levels=17, edge=0.01).fitted(Takes((3, 2, 1)))
+    key = jax.random.key(1)
+    with jax.enable_x64(True):
+        z, log_det = codec.encode(jnp.asarray(IMAGES[:1]), key)
+        y = jax.nn.sigmoid(z[0].ravel())
+        # the same way from numbers in [0, levels), whose Jacobian is diagonal
+        raw = (y - codec.edge) / (1.0 - 2.0 * codec.edge) * codec.levels
+
+        def whole(raw):
+            inside = codec.edge + (1.0 - 2.0 * codec.edge) * raw / codec.levels
+            return jnp.log(inside) - jnp.log1p(-inside)
+
+        exact = jnp.linalg.slogdet(jax.jacobian(whole)(raw))[1]
+    assert abs(float(exact - log_det[0])) < 1e-4  # single precision inside
+
+
+@pytest.mark.parametrize("edge", [0.0, 1e-6, 0.05])
+def test_images_come_back_as_they_were(edge):
+    codec = ImageCodec(levels=17, edge=edge).fitted(Takes((3, 2, 1)))
+    z, _ = codec.encode(jnp.asarray(IMAGES), jax.random.key(0))
+    assert (np.asarray(codec.decode(z)) == IMAGES).all()
+
+
+def test_the_mean_over_the_gaps_is_the_probability_of_a_whole_number():
+    # logistic density of the logit of a uniform number is uniform: every level has probability 1/17 exactly
+    codec = ImageCodec(levels=17, edge=0.0)
+    model = AdaptedModel(Takes((1,)), ImageCodec(levels=17, edge=1e-7))
+    x = jnp.arange(17)[:, None]
+    found = model.log_prob(x, key=jax.random.key(2))
+    assert found.kind == "bound"
+    np.testing.assert_allclose(found.value, -np.log(17.0), atol=1e-4)  # single precision
+    assert codec.kind_of("exact") == "exact"  # nothing is known of a model that it was not fitted to
+
+
+def test_what_a_model_takes_decides():
+    assert ImageCodec(levels=17).fitted(Takes((2,), levels=17)).takes == "levels"
+    assert ImageCodec(levels=17).fitted(Takes((2,), levels=2)).takes == "binary"
+    assert ImageCodec(levels=17).fitted(Takes((2,))).takes == "real"
+    with pytest.raises(ConfigurationError, match=r"levels: images and model differ in how many values"):
+        ImageCodec(levels=17).fitted(Takes((2,), levels=5))
+
+
+def test_images_become_black_and_white_at_half_or_by_chance():
+    x = jnp.array([[0, 8, 9, 16]])
+    half = ImageCodec(levels=17).fitted(Takes((4,), levels=2))
+    assert half.encode(x, jax.random.key(0))[0].tolist() == [[0.0, 0.0, 1.0, 1.0]]
+    chance = ImageCodec(levels=17, binarize="sample").fitted(Takes((4,), levels=2))
+    draws = jnp.stack([chance.encode(x, jax.random.key(k))[0][0] for k in range(500)])
+    # four standard errors of a share of 500
+    np.testing.assert_allclose(draws.mean(0), x[0] / 16, atol=4 * 0.5 / np.sqrt(500))
+
+
+def test_channels_first_are_turned_at_the_door():
+    codec = ImageCodec(layout="channels_first").fitted(Takes((4, 5, 3)))
+    raw = np.random.default_rng(1).integers(0, 256, (2, 3, 4, 5)).astype(np.uint8)
+    inside = codec.prepare(raw)
+    assert inside.shape == (2, 4, 5, 3)
+    assert (codec.present(inside) == raw).all()
+
+
+def test_grey_images_may_lack_an_axis_of_channels():
+    codec = ImageCodec().fitted(Takes((4, 5, 1)))
+    assert codec.prepare(np.zeros((2, 4, 5), np.uint8)).shape == (2, 4, 5, 1)
+    assert ImageCodec().fitted(Takes((20,))).prepare(np.zeros((2, 4, 5), np.uint8)).shape == (2, 20)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (
+            np.full((1, 2), 0.5),
+            r"data: images of fractions; expected whole numbers from 0 to 255, got 'numbers such",
+        ),
+        (
+            np.full((1, 2), 256),
+            r"data: numbers outside of the levels; expected whole numbers from 0 to 255, got '256",
+        ),
+        (np.full((1, 2), -1), r"data: numbers outside of the levels"),
+        (np.zeros((1, 3), int), r"data: images of another shape; expected \(n, \*\(2,\)\), got \(1, 3\)"),
+    ],
+)
+def test_other_numbers_are_no_images(raw, message):
+    with pytest.raises(DataError, match=message):
+        ImageCodec().fitted(Takes((2,))).prepare(raw)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"levels": 1}, "levels: not accepted; expected a whole number from 2 to 65536, got 1"),
+        ({"edge": 0.5}, "edge: not accepted; expected a number from 0 to below 0.5, got 0.5"),
+        ({"binarize": "half"}, "binarize: not accepted; expected one of threshold, sample, got 'half'"),
+        ({"layout": "chw"}, "layout: not accepted; expected one of channels_last, channels_first"),
+        ({"levls": 3}, "levls: the modality image takes no such option"),
+    ],
+)
+def test_options_that_are_wrong_are_named(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        codec_named("image", **options)
+
+
+def test_an_unknown_modality_names_the_nearest():
+    with pytest.raises(NotFoundError, match=r"no modality is called 'imag'; did you mean 'image'\?"):
+        codec_named("imag")
+
+
+@pytest.mark.parametrize(
+    "codec", [ImageCodec(levels=17, edge=0.1).fitted(Takes((2, 2, 1))), TextCodec.of("hello")], ids=["image", "text"]
+)
+def test_codecs_come_back_from_their_description(codec):
+    assert codec_from_document(codec.to_document()) == codec
+
+
+def test_texts_come_back_as_they_were():
+    text = "to be, or not to be"
+    codec = TextCodec.of(text)
+    assert codec.present(codec.prepare(text)) == [text]
+    assert TextCodec().present(TextCodec().prepare("naïve")) == ["naïve"]
+
+
+def test_an_alphabet_need_not_be_in_order():
+    codec = TextCodec("cba")
+    assert codec.prepare("abc").tolist() == [2, 1, 0]
+
+
+def test_a_character_that_is_unknown_is_named():
+    with pytest.raises(DataError, match=r"data: the character 'z' at place 3 is not in the vocabulary"):
+        TextCodec.of("abc").prepare("abcz")
+
+
+def test_rows_of_text_have_the_models_length():
+    codec = TextCodec.of("ab").fitted(Takes((3,), levels=2, family="autoregressive"))
+    assert codec.prepare(["aba", "bab"]).tolist() == [[0, 1, 0], [1, 0, 1]]
+    with pytest.raises(DataError, match=r"data: a text of another length than the model's; expected 3 symbols"):
+        codec.prepare(["ab"])
+    with pytest.raises(DataError, match=r"data: no text; expected a text, or a list of texts, got 'list'"):
+        codec.prepare([1, 2])
+
+
+def test_a_model_has_to_know_all_symbols():
+    with pytest.raises(ConfigurationError, match=r"parameters.vocabulary: the model knows fewer symbols"):
+        TextCodec.of("abc").fitted(Takes((3,), levels=2))
+
+
+def test_a_character_twice_is_refused():
+    with pytest.raises(ConfigurationError, match=r"alphabet: the character 'a' stands twice"):
+        TextCodec("aba")
+
+
+SYMBOLS = "from modelwright.modalities import TextCodec; print(TextCodec.of('hello world').prepare('world').tolist())"
+
+
+def test_symbols_are_the_same_in_every_process():
+    # Python salts its hashes: what follows from them differs from one process to the next
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", SYMBOLS], check=True, capture_output=True, env={"PYTHONHASHSEED": seed, "PATH": ""}
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_a_modality_that_does_not_go_with_a_family_says_with_which_it_does():
+    flow = ModelConfiguration(name="x", model_class="modelwright.generative.flow.RealNVP", input_dim=4)
+    with pytest.raises(ConfigurationError, match=r"Failed to apply modality 'text': .*goes with autoregressive"):
+        create_model(flow, rngs=0, modality="text")
+
+
+def test_an_adapted_model_is_not_the_model_unchanged():
+    config = ModelConfiguration(
+        name="x", model_class="modelwright.generative.flow.RealNVP", input_dim=(4,), hidden_dims=[4]
+    )
+    plain, adapted = create_model(config, rngs=0), create_model(config, rngs=0, modality="image")
+    x = jnp.array([[0, 1, 2, 255]])
+    assert float(plain.log_prob(x.astype(float)).value[0]) != float(adapted.log_prob(x).value[0])
+    assert adapted.sample(3, key=jax.random.key(0)).dtype == jnp.int32
+    assert type(adapted.inner) is type(plain)

@@ -1,0 +1,127 @@
+import jax
+import pytest
+
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.errors import ConfigurationError, NotFoundError
+from modelwright.factory.explanation import explain
+from modelwright.generative.training import TrainingDefaults
+from modelwright.modalities import codec_named
+from modelwright.zoo import Zoo, zoo
+
+ENTRY = """
+name: mine
+model_class: modelwright.generative.vae.VAE
+type: vae
+description: A small one.
+input_dim: 6
+hidden_dims: [8]
+output_dim: 2
+expected: {metric: nats, value: 4.0, tolerance: 0.1, minutes: 1, data: digits}
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "mine.yaml").write_text(ENTRY, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", zoo.list_configs())
+def test_every_entry_can_be_built(name):
+    entry = zoo.entry(name)
+    explanation = explain(entry.configuration)
+    assert explanation.model_type == entry.type
+    assert explanation.class_name == entry.model_class.rpartition(".")[2]
+    assert explanation.n_parameters > 0
+    TrainingDefaults.from_mapping(entry.configuration.training_defaults).steps_for(1000)
+    if entry.modality is not None:
+        options = {"name": entry.modality} if isinstance(entry.modality, str) else dict(entry.modality)
+        codec_named(options.pop("name"), **options)
+
+
+def test_entries_are_listed_by_category():
+    assert "vae_digits" in zoo.list_configs(category="vision")
+    assert "flow_moons" in zoo.list_configs(category="toy")
+    assert set(zoo.list_configs()) >= {
+        "vae_mnist",
+        "pixel_cnn_cifar10",
+        "vae_protein",
+        "maf_digits",
+        "transformer_text",
+    }
+    with pytest.raises(NotFoundError, match=r"category: the zoo has no category 'visoin'; did you mean 'vision'\?"):
+        zoo.list_configs(category="visoin")
+
+
+def test_an_unknown_entry_names_the_nearest():
+    with pytest.raises(NotFoundError, match=r"no zoo entry is called 'vae_digit'; did you mean 'vae_digits'\?"):
+        zoo.entry("vae_digit")
+
+
+def test_info_says_what_is_expected():
+    info = zoo.get_info("vae_digits")
+    assert info["expected"]["data"] == "digits"
+    assert info["metadata"]["training_defaults"]["batch_size"] == 128
+    assert info["category"] == "vision"
+
+
+def test_the_example_of_an_entry_with_overrides_is_made_as_it_is_written():
+    model = zoo.create_model("vae_mnist", rngs=0, hidden_dims=[1024, 512, 256], learning_rate=0.0001)
+    assert TrainingDefaults.of(model).settings.learning_rate == 0.0001
+    assert model.sample(1, key=jax.random.key(0)).shape == (1, 28, 28, 1)
+
+
+def test_overrides_are_fields_parameters_or_training_defaults():
+    config = zoo.configuration("vae_digits", hidden_dims=[7], importance_draws=3, epochs=2, clip=1.0)
+    assert config.hidden_dims == (7,)
+    assert config.parameters["importance_draws"] == 3
+    assert config.training_defaults["epochs"] == 2
+    assert config.training_defaults["clip"] == 1.0
+    assert config.parameters["likelihood"] == "bernoulli"  # what the entry gives survives
+
+
+def test_steps_and_epochs_replace_each_other():
+    assert "epochs" not in zoo.configuration("vae_digits", steps=5).training_defaults
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            {"learning_rte": 0.1},
+            r"learning_rte: neither .* nor a training default; did you mean 'learning_rate'\?",
+        ),
+        ({"hiden_dims": [3]}, r"hiden_dims: neither .*did you mean 'hidden_dims'\?"),
+        ({"importance_draw": 3}, r"importance_draw: neither .*did you mean 'importance_draws'\?"),
+        ({"importance_draws": 0}, r"parameters.importance_draws: not accepted; expected a whole number of at least 1"),
+        ({"learning_rate": -1.0}, r"learning_rate: not accepted; expected a number above 0"),
+        ({"model_class": "x"}, r"model_class: neither"),
+    ],
+)
+def test_anything_else_is_an_error(override, message):
+    with pytest.raises(ConfigurationError, match=message):
+        zoo.create_model("vae_digits", rngs=0, **override)
+
+
+def test_entries_of_ones_own_are_found(own, monkeypatch):
+    monkeypatch.setenv("MODELWRIGHT_ZOO", str(own))
+    assert "mine" in Zoo().list_configs(category="toy")
+    assert Zoo().create_model("mine", rngs=0).latent_dim == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("name: mine", "name: other", r"name: not the name of the file .*expected mine, got 'other'"),
+        ("type: vae", "kind: vae", r"kind: unknown key"),
+        ("metric: nats, ", "", r"expected.metric: is missing"),
+        ("metric: nats", "metric: points", r"expected.metric: not accepted.*; expected one of nats, bits_per_dim"),
+        ("input_dim: 6", "input_dim: 0", r"input_dim: out of range in mine"),
+    ],
+)
+def test_files_that_are_wrong_are_refused(own, before, after, message):
+    path = own / "toy" / "mine.yaml"
+    path.write_text(ENTRY.replace(before, after), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=message):
+        assert isinstance(Zoo([own]).entry("mine").configuration, ModelConfiguration)
