@@ -62,7 +62,9 @@ def loss_is_weighted(subject: Subject) -> Measured:
     key = subject.key("weighted")
     loss = _of(subject, lambda model: model.loss(subject.batch, key=key, step=jnp.asarray(3)))
     parts = loss.metrics["distortion"] + loss.metrics["kl_weight"] * loss.metrics["rate"]
-    return Measured(float(jnp.abs(loss.value - parts) / (1.0 + jnp.abs(parts))), 1e-5, "relative difference")
+    figure = float(jnp.abs(loss.value - parts) / (1.0 + jnp.abs(parts)))
+    # the same sum in single precision; the rate may be a thousandth of the distortion, and has to be seen
+    return Measured(figure, loose(subject, 1e-10, 1e-6), "relative difference")
 
 
 def bound_below_likelihood(subject: Subject) -> Measured:
