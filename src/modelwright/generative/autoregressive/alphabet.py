@@ -71,7 +71,7 @@ class MuLaw(AbstractAlphabet):
         >>> MuLaw(256).symbols(jnp.array([-1.0, 0.0, 0.01, 1.0])).tolist()
         [0, 128, 157, 255]
         >>> round(float(MuLaw(256).values(jnp.array(157))), 4)
-        0.01
+        0.0102
     """
 
     def symbols(self, x: Array) -> Int[Array, "*n"]:
