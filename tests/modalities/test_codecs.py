@@ -1,5 +1,6 @@
 """Codecs: there and back, log-determinants against automatic differentiation, probabilities in the data's own units."""
 
+import os
 import subprocess
 import sys
 
@@ -194,7 +195,7 @@ def test_symbols_are_the_same_in_every_process():
     # Python salts its hashes: what follows from them differs from one process to the next
     found = {
         subprocess.run(
-            [sys.executable, "-c", SYMBOLS], check=True, capture_output=True, env={"PYTHONHASHSEED": seed, "PATH": ""}
+            [sys.executable, "-c", SYMBOLS], check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": seed}
         ).stdout
         for seed in ("1", "2")
     }
