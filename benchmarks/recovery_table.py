@@ -163,7 +163,8 @@ def page(rows: Sequence[Mapping[str, Any]], options: Any) -> list[str]:
         f"{options.seed}. In per cent: true values inside their 90 % intervals ± a standard error over data sets, and "
         "in parentheses what the best guide with the family's structure would cover, computed from the curvature at "
         "the mode, and from draws of the posterior for its form, before any guide was fitted. Where that is 85 or "
-        "more the family can, and has to cover 85 to 95 within two standard errors. k-hat is the median over the data sets, the seconds are those of all data sets "
+        "more the family can, and has to cover 85 to 95 within two standard errors. k-hat is the median over the data "
+        "sets, the seconds are those of all data sets "
         "together, compilation included.",
         "",
         f"{len(wrong)} of {sum(row['family'] != REFERENCE for row in rows)} combinations should cover and do not.",

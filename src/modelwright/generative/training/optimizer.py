@@ -1,9 +1,14 @@
 """The optimiser of the settings: Adam, with a learning rate over the steps, weight decay and clipping."""
 
+from typing import Any
+
 import jax
 import optax
 
 from modelwright.generative.training.settings import TrainingSettings
+
+DECAYED = ("kernel", "embedding")
+"""Names of the arrays that weight decay is for."""
 
 
 def learning_rates(settings: TrainingSettings, steps: int) -> optax.Schedule:
@@ -29,15 +34,28 @@ def learning_rates(settings: TrainingSettings, steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [settings.warm_up])
 
 
+def decayed(params: Any) -> Any:
+    """Which arrays weight decay pulls to zero: kernels and embeddings, by their names.
+
+    Not by their number of axes: identical layers are kept stacked along a first axis, biases and scales among them.
+
+    Example:
+        >>> decayed({"layer": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones((4, 2))}})
+        {'layer': {'bias': False, 'kernel': True}}
+    """
+
+    def one(path: Any, leaf: Any) -> bool:
+        names = [str(getattr(entry, "key", getattr(entry, "name", ""))) for entry in path]
+        return any(name in DECAYED for name in names[-2:])
+
+    return jax.tree_util.tree_map_with_path(one, params)
+
+
 def optimizer_of(settings: TrainingSettings, steps: int) -> optax.GradientTransformation:
     """Clipping, Adam's direction, weight decay, learning rate, in this order."""
     parts = [] if settings.clip is None else [optax.clip_by_global_norm(settings.clip)]
     parts.append(optax.scale_by_adam(b2=settings.beta2))
     if settings.weight_decay > 0.0:
-        parts.append(
-            optax.add_decayed_weights(
-                settings.weight_decay, mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-            )
-        )
+        parts.append(optax.add_decayed_weights(settings.weight_decay, mask=decayed))
     parts.append(optax.scale_by_learning_rate(learning_rates(settings, steps)))
     return optax.chain(*parts)

@@ -23,7 +23,7 @@ class TrainingSettings:
         schedule: constant; or falling to `final_rate` over the steps as a cosine, or along a line.
         final_rate: Learning rate at the end, as a share of `learning_rate`.
         warm_up: Steps over which the learning rate rises from zero.
-        weight_decay: Of AdamW, on matrices and kernels only, not on biases and scales.
+        weight_decay: Of AdamW, on kernels and embeddings only, not on biases and scales.
         beta2: Decay of Adam's second moment.
         clip: Largest norm of the whole gradient; None leaves it as it is.
         ema: Decay of a moving average of the parameters, which is then what is evaluated and kept; None for none.
