@@ -11,6 +11,7 @@ from flax import nnx
 from modelwright.configuration import ModelConfiguration
 from modelwright.factory import create_model
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
+from modelwright.generative.training import Trainer, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,13 @@ class Instance:
         """The model and some examples.
 
         Args:
-            weights: "fresh", or "perturbed": normal numbers of standard deviation 0.3 added to every parameter, so
-                that nothing is at a special value (zeros, identities) any more.
+            weights: "fresh"; "perturbed": normal numbers of standard deviation 0.3 added to every parameter, so that
+                nothing is at a special value (zeros, identities) any more; "trained": after forty steps.
         """
         model, batch = create_model(self.configuration, rngs=0), self.batch(np.random.default_rng(0))
+        if weights == "trained":
+            settings = TrainingSettings(batch_size=8, learning_rate=0.01)
+            return Trainer(model, settings).fit((batch.x, batch.cond), steps=40).model, batch
         model.begin(batch, key=jax.random.key(2))
         if weights == "perturbed":
             params = nnx.state(model, nnx.Param)

@@ -1,4 +1,4 @@
-"""Every law of the house on every named model, with fresh and with perturbed weights."""
+"""Every law of the house on every named model, with perturbed weights; fresh and trained ones are slow tests."""
 
 import pytest
 from flow_instances import INSTANCES as FLOWS
@@ -9,10 +9,12 @@ from modelwright.generative.laws.law import Subject
 from modelwright.generative.laws.table import LAWS
 
 INSTANCES = {**VAES, **FLOWS, **SEQUENTIAL}
-CASES = [(name, law) for name in INSTANCES for law in LAWS]
 
 
-@pytest.fixture(scope="module", params=["fresh", "perturbed"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("fresh", "trained")]
+
+
+@pytest.fixture(scope="module", params=["perturbed", *SLOW])
 def weights(request):
     return request.param
 

@@ -40,8 +40,8 @@ def decayed(params: Any) -> Any:
     Not by their number of axes: identical layers are kept stacked along a first axis, biases and scales among them.
 
     Example:
-        >>> decayed({"layer": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones((4, 2))}})
-        {'layer': {'bias': False, 'kernel': True}}
+        >>> decayed({"bias": jnp.ones((4, 2)), "kernel": jnp.ones((4, 3, 2))})
+        {'bias': False, 'kernel': True}
     """
 
     def one(path: Any, leaf: Any) -> bool:
