@@ -40,9 +40,8 @@ INSTANCES = {
     "splines, autoregressive, five numbers": Instance(
         flow("NeuralSplineFlow", 5, n_transforms=2, n_bins=4, transform="autoregressive"), real((5,))
     ),
-    "Glow, two scales": Instance(flow("Glow", (4, 4, 1), n_levels=2, n_steps=2), real((4, 4, 1))),
-    "Glow of labels, wider than high": Instance(
-        flow("Glow", (2, 6, 2), n_levels=1, n_steps=1, n_classes=3), labelled((2, 6, 2), 3)
+    "Glow of labels, two scales, wider than high": Instance(
+        flow("Glow", (4, 8, 1), n_levels=2, n_steps=1, n_classes=3), labelled((4, 8, 1), 3)
     ),
     "continuous of context, plane": Instance(
         flow("ContinuousFlow", 2, solver="dopri5", rtol=1e-6, atol=1e-6, context_dim=1), real((2,), context=1)

@@ -24,7 +24,7 @@ class Logit(AbstractBijection):
     Example:
         >>> y, log_det = Logit(0.05).forward(jnp.array([[0.5, 1.0]]))
         >>> [round(float(value), 3) for value in y[0]], round(float(log_det[0]), 3)
-        ([0.0, 2.944], 4.222)
+        ([0.0, 2.944], 4.223)
     """
 
     def __init__(self, margin: float = 0.0) -> None:
