@@ -73,7 +73,7 @@ def grid(options: argparse.Namespace) -> list[dict[str, Any]]:
             continue
         names = [name for name in family_names(case) if not options.families or name in options.families]
         missing = [name for name in names if not known_row(rows, case, name)]
-        again = [row for row in rows if is_of(row, case) and row.get("reference") != options.reference]
+        again = [row for row in rows if is_of(row, case) and row.get("reference", "laplace") != options.reference]
         if not missing and not again and known_row(rows, case, REFERENCE):
             continue
         began = time.perf_counter()
@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--reference",
         choices=("laplace", "nuts"),
-        default="nuts",
+        default="laplace",
         help="draws of the posterior where Laplace's cannot be reweighted: none, or those of NUTS (slower)",
     )
     parser.add_argument("--nuts-repeats", type=int, default=5)
