@@ -34,8 +34,8 @@ class Affine(AbstractScalar):
     """y = (x - shift) exp(-log_scale), with log_scale = bound tanh(raw / bound).
 
     Args:
-        bound: Of the log scale. Two allows factors of 7.4 either way in one layer. With five, flows of eight separate
-            Gaussians put single held-out points thousands of nats away; the value is otherwise arbitrary.
+        bound: Of the log scale. Two allows factors of 7.4 either way in one layer. With five, fits of eight separate
+            Gaussians came out worse on points held out; the value is otherwise arbitrary.
 
     Example:
         >>> y, log_slope = Affine().forward(jnp.array([3.0]), jnp.array([[1.0, 0.0]]))
