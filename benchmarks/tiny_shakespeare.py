@@ -3,8 +3,8 @@
     python benchmarks/tiny_shakespeare.py --data-dir ../shared/data [--steps 2000 --seeds 0 1 2]
 
 4 layers x 4 heads x 128, 64 characters of context, batches of 12, AdamW (1e-3 falling to 1e-4 as a cosine, 100 steps
-of warm-up, weight decay 0.1, beta2 0.99, clipped at 1.0), no dropout; the last tenth of the text is held out. Windows
-are of 65 characters: the last one has 64 before it. Printed are nats per held-out character
+of warm-up, weight decay 0.1, beta2 0.99, clipped at 1.0 a symbol), no dropout; the last tenth of the text is held out.
+Windows are of 65 characters: the last one has 64 before it. Printed are nats per held-out character
 
     given context    of the characters with 1 to 64 before them in their window: the figure that nanoGPT reports (1.88)
     all              of all characters, the first of each window too, which has nothing before it
@@ -80,7 +80,7 @@ def main():
             warm_up=min(100, asked.steps // 2),
             weight_decay=0.1,
             beta2=0.99,
-            clip=1.0,
+            clip=1.0 * LENGTH,  # the loss is of a whole window
             seed=seed,
         )
         times = []

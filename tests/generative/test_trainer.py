@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,14 @@ from flax import nnx
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError, DataError, StorageError
+from modelwright.core.seeds import named_seed
 from modelwright.factory import create_model
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Loss, Objective
 from modelwright.generative.training import Rows, Trainer, TrainingDefaults, TrainingSettings, Windows
+from modelwright.generative.training.evaluation import held_out_loss
 from modelwright.generative.training.examples import numbers_of_steps
-from modelwright.generative.training.steps import advance
+from modelwright.generative.training.steps import MOST_LOST, advance
 
 BITS = np.random.default_rng(0).integers(0, 2, (96, 6))
 
@@ -227,7 +230,21 @@ def test_updates_that_are_no_numbers_are_left_out_and_end_the_training():
     fit = Trainer(Normal(broken_from=5), TrainingSettings(batch_size=4)).fit(x, steps=2000)
     assert fit.ended == "diverged"
     assert np.isfinite(fit.model.mean[...]).all()
-    assert fit.skipped == fit.steps - 5
+    assert fit.skipped == fit.steps - 5 == MOST_LOST + 1
+
+
+def test_what_is_made_every_third_step_diverges_too():
+    class Broken(Duel):
+        def objectives(self):
+            return tuple(replace(each, loss=self._broken) for each in super().objectives())
+
+        @staticmethod
+        def _broken(model, batch, key, step):
+            return Loss(model.critic[...] * model.generator[...] * jnp.nan, {})
+
+    fit = Trainer(Broken(), TrainingSettings(batch_size=4)).fit(np.arange(24.0).reshape(24, 1), steps=3000)
+    assert fit.ended == "diverged"
+    assert fit.steps < 20
 
 
 def test_what_ended_early_is_not_gone_on_with(tmp_path):
@@ -244,6 +261,77 @@ def test_fewer_steps_than_the_checkpoint_has_are_refused(tmp_path):
     Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
     with pytest.raises(ConfigurationError, match=r"steps: the checkpoint in .* has made 9 steps; expected at least 9"):
         Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+
+
+def codes(rngs=0):
+    """An autoencoder of codes, whose codebook moves without gradients."""
+    config = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.vae.VQVAE",
+        input_dim=6,
+        hidden_dims=[8],
+        output_dim=2,
+        parameters={"codebook_size": 4, "n_codes": 2, "code_prior": "independent"},
+    )
+    return create_model(config, rngs=rngs)
+
+
+def test_patience_keeps_the_codebook_of_the_best_look():
+    settings = TrainingSettings(batch_size=16, learning_rate=0.05)
+    arguments = {"steps": 60, "eval_data": BITS[:32], "evaluate_every": 5, "patience": 100}
+    fit = Trainer(codes(), settings).fit(BITS[32:], **arguments)
+    graph, params, rest = nnx.split(fit.model, nnx.Param, ...)
+    key = jax.random.key(named_seed(settings.seed, "training"))
+    again = held_out_loss(graph, params, rest, Rows(jnp.asarray(BITS[:32])), 256, key)
+    assert fit.best[0] < 60
+    assert again == pytest.approx(fit.best[1], rel=1e-6)  # the same computation in single precision
+
+
+def test_other_data_to_look_at_are_another_training(tmp_path):
+    settings = TrainingSettings(batch_size=16)
+    Trainer(vae(), settings).fit(BITS, steps=5, eval_data=BITS[:20], checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"held_out: the checkpoint in .* is of another training"):
+        Trainer(vae(), settings).fit(BITS, steps=9, eval_data=BITS[:21], checkpoint_dir=tmp_path)
+
+
+def test_more_patience_goes_on(tmp_path):
+    generator = np.random.default_rng(2)
+    x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
+    arguments = {"steps": 200, "eval_data": held_out, "evaluate_every": 1, "checkpoint_dir": tmp_path}
+    settings = TrainingSettings(batch_size=32, learning_rate=0.2)
+    first = Trainer(Normal(), settings).fit(x, patience=3, **arguments)
+    again = Trainer(Normal(), settings).fit(x, patience=1000, **arguments)
+    assert first.ended == "early"
+    assert (again.ended, again.steps) == ("complete", 200)
+
+
+def test_losses_that_are_not_finite_are_read_back(tmp_path):
+    x = np.ones((8, 2), np.float32)
+    far = np.full((4, 2), 3e38, np.float32)  # whose square is no number of single precision
+    arguments = {"eval_data": far, "evaluate_every": 2, "checkpoint_dir": tmp_path}
+    Trainer(Normal(), TrainingSettings(batch_size=4)).fit(x, steps=4, **arguments)
+    fit = Trainer(Normal(), TrainingSettings(batch_size=4)).fit(x, steps=6, **arguments)
+    assert [loss for _, loss in fit.evaluations] == [np.inf] * 3
+
+
+def test_patience_of_the_configuration_is_used():
+    config = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.vae.VAE",
+        input_dim=6,
+        hidden_dims=[8],
+        output_dim=2,
+        metadata={"training_defaults": {"steps": 400, "patience": 1, "learning_rate": 0.05}},
+    )
+    assert Trainer(create_model(config, rngs=0)).fit(BITS, eval_data=BITS[:16], evaluate_every=2).ended == "early"
+
+
+def test_models_begin_with_examples_from_everywhere():
+    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=1, hidden_dims=[4])
+    x = np.sort(np.random.default_rng(0).standard_normal((4000, 1)), axis=0)
+    fit = Trainer(create_model(config, rngs=0), TrainingSettings(learning_rate=1e-9)).fit(x, steps=1)
+    # entropy 1.42; the first 512 of the sorted numbers have another mean and spread, and gave 8.4
+    assert fit.history["loss"][0] < 1.8
 
 
 def test_patience_keeps_the_best_parameters():
@@ -334,6 +422,7 @@ def test_several_devices_reach_what_one_does():
         (np.zeros((0, 6)), "data: there are no examples"),
         (np.zeros((4, 5)), r"data: examples of another shape than the model's; expected an array of shape \(n, 6\)"),
         (np.full((4, 6), np.nan), "data: 24 numbers are missing or infinite"),
+        (Rows(jnp.full((4, 6), jnp.nan)), "data: 24 numbers are missing or infinite"),
         (np.array([["a"] * 6]), "data: not an array of numbers"),
         ((BITS, np.zeros(3)), "data: conditions of other examples; expected 96 of them, got 3"),
         (BITS + 1, "data: numbers that the model does not know; expected whole numbers from 0 to 1, got '1 to 2'"),

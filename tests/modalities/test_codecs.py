@@ -13,7 +13,7 @@ from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError, DataError, NotFoundError
 from modelwright.factory import create_model
 from modelwright.generative.log_prob import LogProb
-from modelwright.generative.protocol import AbstractGenerativeModel
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 from modelwright.modalities import AdaptedModel, ImageCodec, TextCodec, codec_from_document, codec_named
 
 
@@ -206,6 +206,16 @@ def test_a_modality_that_does_not_go_with_a_family_says_with_which_it_does():
     flow = ModelConfiguration(name="x", model_class="modelwright.generative.flow.RealNVP", input_dim=4)
     with pytest.raises(ConfigurationError, match=r"Failed to apply modality 'text': .*goes with autoregressive"):
         create_model(flow, rngs=0, modality="text")
+
+
+def test_losses_are_in_the_units_of_the_data():
+    model_class = "modelwright.generative.flow.RealNVP"
+    config = ModelConfiguration(name="x", model_class=model_class, input_dim=(4,), hidden_dims=[4])
+    model = create_model(config, rngs=0, modality="image")
+    batch, key = Batch(jnp.array([[0, 1, 2, 255], [9, 8, 7, 6]])), jax.random.key(3)
+    loss = model.objectives()[0].loss(model, batch, key, jnp.asarray(0)).value
+    assert float(loss) == pytest.approx(float(model.loss(batch, key=key, step=jnp.asarray(0)).value), rel=1e-6)
+    assert float(loss) == pytest.approx(float(model.held_out_loss(batch, key=key).value), rel=1e-6)
 
 
 def test_an_adapted_model_is_not_the_model_unchanged():

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from modelwright.core.errors import NotFoundError
+from modelwright.generative.laws.general import GENERAL_LAWS
 from modelwright.generative.laws.law import Ruling, Subject, certified
 from modelwright.generative.laws.table import LAWS
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
+from modelwright.modalities import AdaptedModel
 
 if TYPE_CHECKING:
     from modelwright.catalog.generative_model import GenerativeModel
@@ -35,11 +37,20 @@ def certificate(model: "GenerativeModel", run: str | None, seed: int) -> tuple[s
 
 
 def rulings_of(model: AbstractGenerativeModel, seed: int) -> tuple[Ruling, ...]:
-    """Every law that applies to a model, on examples that it draws itself."""
+    """Every law that applies to a model, on examples that it draws itself.
+
+    The laws of all models are asked of the whole; those of its family, where a codec stands before it, of the model
+    behind the codec.
+    """
     condition, cond = model.condition, None
     if condition.n_classes:
         cond = jnp.arange(EXAMPLES) % condition.n_classes
     elif condition.context_dim:
         cond = jax.random.normal(jax.random.key(seed), (EXAMPLES, condition.context_dim))
     x = model.sample(EXAMPLES, key=jax.random.key(seed), cond=cond)
-    return certified(Subject(model, Batch(x, cond), seed), LAWS)
+    whole = Subject(model, Batch(x, cond), seed)
+    if not isinstance(model, AdaptedModel):
+        return certified(whole, LAWS)
+    z, _ = model.codec.encode(x, jax.random.key(seed))
+    inside = Subject(model.inner, Batch(z, cond), seed)
+    return certified(whole, GENERAL_LAWS) + certified(inside, [law for law in LAWS if law not in GENERAL_LAWS])

@@ -21,7 +21,10 @@ def named_arrays(tree: Any) -> dict[str, np.ndarray]:
         {'a/0': array([1., 1.]), 'a/1': array(0.)}
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_name(path): np.asarray(_plain(leaf)) for path, leaf in leaves}
+    found = {_name(path): np.asarray(_plain(leaf)) for path, leaf in leaves}
+    if len(found) != len(leaves):
+        raise ValueError("two arrays of a model have one name")  # none would be read back in place of the other
+    return found
 
 
 def packed(tree: Any) -> bytes:

@@ -1,5 +1,6 @@
 """A model with a codec before it: raw data in, raw data out, log probabilities in their units."""
 
+from dataclasses import dataclass
 from typing import Any, final
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
 from modelwright.generative.log_prob import LogProb
-from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective, own_loss
 from modelwright.modalities.codec import AbstractCodec
 from modelwright.modalities.table import codec_named
 
@@ -42,9 +43,11 @@ class AdaptedModel(AbstractGenerativeModel):
         self.inner.begin(self._inside(batch, key)[0], key=key)
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
-        """The model's own loss of coded data."""
+        """The model's own loss of coded data, less the mean log-determinant: nats per example of raw data."""
         of_codec, of_model = jax.random.split(key)
-        return self.inner.loss(self._inside(batch, of_codec)[0], key=of_model, step=step)
+        inside, log_det = self._inside(batch, of_codec)
+        found = self.inner.loss(inside, key=of_model, step=step)
+        return found._replace(value=found.value - log_det.mean())
 
     def held_out_loss(self, batch: Batch, *, key: PRNGKeyArray) -> Loss:
         """The model's own, less the mean log-determinant: nats per example of raw data."""
@@ -85,16 +88,19 @@ class AdaptedModel(AbstractGenerativeModel):
         return Batch(z, batch.cond), log_det
 
 
+@dataclass(frozen=True)
 class _Coded:
-    """An objective's loss function on coded data."""
+    """An objective's loss function on coded data, less the mean log-determinant where the loss is a likelihood's."""
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
+    objective: Objective
 
     def __call__(self, model: AdaptedModel, batch: Batch, key: PRNGKeyArray, step: Array) -> Loss:
         of_codec, of_model = jax.random.split(key)
-        inside, _ = model._inside(batch, of_codec)
-        return self.objective.loss(model.inner, inside, of_model, step)
+        inside, log_det = model._inside(batch, of_codec)
+        found = self.objective.loss(model.inner, inside, of_model, step)
+        if self.objective.loss is not own_loss:
+            return found
+        return found._replace(value=found.value - log_det.mean())
 
 
 def _below_inner(moves: Any) -> Any:

@@ -4,7 +4,7 @@ manifest.json                what was being trained, how, on what; the name and 
 state-STEP.safetensors       every array of the state
 """
 
-from dataclasses import asdict
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,9 @@ from modelwright.core.documents import read_json
 from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
 from modelwright.core.files import inside, json_text, storage_errors, write_text
 from modelwright.generative.array_files import put_back, read_arrays, write_arrays
-from modelwright.generative.training.settings import TrainingSettings
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-
-
-def identity(
-    recipe: str | None, settings: TrainingSettings, data: dict[str, Any], objectives: list[str], steps: int
-) -> dict[str, Any]:
-    """What has to be the same for a training to be gone on with."""
-    found = {"settings": asdict(settings), "data": data, "objectives": objectives, "recipe": recipe}
-    # a constant rate does not know how long it is to be: such a training may be made longer
-    return {**found, "steps": steps if settings.schedule != "constant" else None}
 
 
 def write_checkpoint(folder: Path, what: dict[str, Any], step: int, state: Any, history: dict[str, Any]) -> None:
@@ -32,7 +22,7 @@ def write_checkpoint(folder: Path, what: dict[str, Any], step: int, state: Any, 
 
     Args:
         folder: Of the checkpoints.
-        what: `identity` of the training.
+        what: What has to be the same for the training to be gone on with, plain data.
         step: Steps made.
         state: A tree of arrays.
         history: What has been reported so far, plain data.
@@ -52,7 +42,7 @@ def read_checkpoint(folder: Path, what: dict[str, Any], like: Any) -> tuple[int,
 
     Args:
         folder: Of the checkpoints.
-        what: `identity` of the training that is to go on.
+        what: The same of the training that is to go on.
         like: A state of the same structure.
 
     Raises:
@@ -77,7 +67,8 @@ def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
             continue
         before, now = stored.get(part), wanted[part]
         if isinstance(before, dict) and isinstance(now, dict):
-            part, before, now = next((k, before.get(k), now[k]) for k in now if before.get(k) != now[k])
+            names = dict.fromkeys((*now, *before))
+            part, before, now = next((k, before.get(k), now.get(k)) for k in names if before.get(k) != now.get(k))
         raise ConfigurationError(
             f"the checkpoint in {folder} is of another training",
             field=part,
@@ -88,6 +79,4 @@ def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
 
 
 def _as_read(document: dict[str, Any]) -> dict[str, Any]:
-    import json
-
     return dict(json.loads(json_text(document)))

@@ -25,7 +25,7 @@ class TrainingDefaults:
     Args:
         settings: How to train.
         steps: Steps in all, or
-        epochs: times that each example is looked at; None where the configuration says neither.
+        epochs: times that each example is looked at by each objective; None where the configuration says neither.
         patience: Looks at held-out data without a smaller loss before it ends.
     """
 

@@ -138,6 +138,10 @@ def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data
             got=("n", *shape),
             todo="reshape the data, or set input_dim to their shape",
         )
+    if jnp.issubdtype(found.numbers.dtype, jnp.floating):
+        wrong = int((~jnp.isfinite(found.numbers)).sum())
+        if wrong:
+            raise DataError(f"{wrong} numbers are missing or infinite", field=field, expected="finite numbers")
     if model.levels is not None:
         _check_levels(found.numbers, model.levels, field)
     if isinstance(found, Rows):
@@ -164,9 +168,6 @@ def _array(values: Any, field: str) -> np.ndarray:
         raise DataError("not an array of numbers", field=field, expected="numbers", got=str(found.dtype))
     if found.dtype.kind == "f":
         found = found.astype(np.float32)
-        wrong = int(found.size - np.isfinite(found).sum())
-        if wrong:
-            raise DataError(f"{wrong} numbers are missing or infinite", field=field, expected="finite numbers")
     return found
 
 

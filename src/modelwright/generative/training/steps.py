@@ -27,6 +27,7 @@ class TrainState(NamedTuple):
         average: The moving average of the parameters, or None.
         step: Steps made.
         skipped: Updates that were left out because loss or gradient was not finite.
+        lost: How many of them in a row, up to now.
     """
 
     params: Any
@@ -35,9 +36,14 @@ class TrainState(NamedTuple):
     average: Any
     step: Int[Array, ""]
     skipped: Int[Array, ""]
+    lost: Int[Array, ""]
 
 
-@dataclass(frozen=True, eq=False)
+MOST_LOST = 20
+"""Updates in a row that may be left out; with one more, a training has diverged and makes no further step."""
+
+
+@dataclass(frozen=True)
 class Program:
     """What is compiled: the model's structure, its objectives, and how they are trained.
 
@@ -74,7 +80,8 @@ def begun(program: Program, model: AbstractGenerativeModel) -> TrainState:
         program.optimizer.init(nnx.split_state(params, objective.moves, ...)[0]) for objective in program.objectives
     )
     average = jax.tree.map(jnp.copy, params) if program.settings.ema is not None else None
-    return TrainState(params, rest, optimizers, average, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    step, skipped, lost = (jnp.zeros((), jnp.int32) for _ in range(3))  # each its own memory, which is donated
+    return TrainState(params, rest, optimizers, average, step, skipped, lost)
 
 
 def one_step(
@@ -140,6 +147,7 @@ def _update(
         rest=rest,
         optimizers=tuple(optimizers),
         skipped=state.skipped + jnp.where(fine, 0, 1),
+        lost=jnp.where(fine, 0, state.lost + 1),
     )
     return state, {"loss": amount, **loss.metrics, "gradient norm": norm}
 
@@ -160,7 +168,7 @@ def advance(
     count: Int[Array, ""],
     key: PRNGKeyArray,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """Make `count` steps.
+    """Make `count` steps, or fewer when the training diverges.
 
     The same program whatever the count is, so that where a stretch ends does not change what is computed in it.
 
@@ -178,9 +186,15 @@ def advance(
     shapes = jax.eval_shape(lambda s: one_step(program, s, examples, numbers[0], key)[1], state)
     table = jax.tree.map(lambda leaf: jnp.zeros((len(numbers), *leaf.shape), leaf.dtype), shapes)
 
-    def body(k: Array, carried: tuple[TrainState, dict[str, Array]]) -> tuple[TrainState, dict[str, Array]]:
-        state, table = carried
-        state, found = one_step(program, state, examples, numbers[k], jax.random.fold_in(key, state.step))
-        return state, jax.tree.map(lambda rows, value: rows.at[k].set(value), table, found)
+    Carried = tuple[Array, TrainState, dict[str, Array]]
 
-    return jax.lax.fori_loop(0, count, body, (state, table))
+    def goes_on(carried: Carried) -> Array:
+        k, state, _ = carried
+        return (k < count) & (state.lost <= MOST_LOST)
+
+    def body(carried: Carried) -> Carried:
+        k, state, table = carried
+        state, found = one_step(program, state, examples, numbers[k], jax.random.fold_in(key, state.step))
+        return k + 1, state, jax.tree.map(lambda rows, value: rows.at[k].set(value), table, found)
+
+    return jax.lax.while_loop(goes_on, body, (jnp.zeros((), jnp.int32), state, table))[1:]

@@ -1,7 +1,8 @@
 """The one trainer of all generative models."""
 
+import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -14,13 +15,13 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import named_seed
 from modelwright.generative.protocol import AbstractGenerativeModel
-from modelwright.generative.training.checkpoints import MANIFEST, identity, read_checkpoint, write_checkpoint
+from modelwright.generative.training.checkpoints import MANIFEST, read_checkpoint, write_checkpoint
 from modelwright.generative.training.defaults import TrainingDefaults
 from modelwright.generative.training.evaluation import held_out_loss
 from modelwright.generative.training.examples import AbstractExamples, as_examples, numbers_of_steps
 from modelwright.generative.training.placement import placement_of
 from modelwright.generative.training.settings import TrainingSettings
-from modelwright.generative.training.steps import Program, advance, begun
+from modelwright.generative.training.steps import MOST_LOST, Program, advance, begun
 
 MOST_STEPS = 512
 """Steps between two looks at the host, at most."""
@@ -28,8 +29,8 @@ MOST_STEPS = 512
 STRETCH = 1.0
 """Seconds that such a stretch takes, about: bars move and Ctrl-C is heard."""
 
-MOST_LOST = 20
-"""Updates in a row that may be left out before a training counts as diverged."""
+LOOK_AT = 256
+"""Held-out examples looked at together, at least: no gradient is kept for them."""
 
 BEGIN_WITH = 512
 """Examples that a model sees before the first step, to set what depends on the data."""
@@ -40,8 +41,8 @@ class Fit:
     """What came of a training.
 
     Args:
-        model: The model, trained in place: with the averaged parameters where an average was asked for, with the best
-            ones where it was stopped early.
+        model: The model, trained in place: with the averaged parameters where an average was asked for, and as it was
+            at its best look where there is patience.
         steps: Steps made.
         ended: "complete", "early" (the held-out loss no longer fell) or "diverged" (updates were not finite).
         history: Name -> values of each reported step ("step", "loss", ...), means over the steps since the last.
@@ -110,7 +111,8 @@ class Trainer:
             batch_size: In place of the settings'.
             eval_data: Examples that are not trained on.
             evaluate_every: Steps between two looks at them; a twentieth of the steps by default.
-            patience: Stop after so many looks without a smaller loss, and keep the best parameters.
+            patience: Stop after so many looks without a smaller loss, and keep the model as it was at the best; by
+                default as the model's configuration says, when there are eval_data.
             checkpoint_dir: Folder for checkpoints; a training that was killed goes on from it to the bit.
             checkpoint_seconds: Seconds between two checkpoints; there is one at the end always.
             resume: True needs a checkpoint, False begins anew, "auto" goes on where there is one.
@@ -129,11 +131,13 @@ class Trainer:
             steps = replace(defaults, settings=settings).steps_for(examples.size)
         steps = _whole(steps, "steps")
         held_out = None if eval_data is None else as_examples(eval_data, self.model, field="eval_data")
+        if patience is None and held_out is not None:
+            patience = defaults.patience
         if patience is not None and held_out is None:
             raise ConfigurationError(
                 "stopping early needs data that are not trained on", field="patience", todo="pass eval_data"
             )
-        every = _whole(evaluate_every, "evaluate_every") if evaluate_every is not None else max(steps // 20, 1)
+        every = None if evaluate_every is None else _whole(evaluate_every, "evaluate_every")
         run = _Run(self.model, settings, examples, held_out, steps, every, patience, progress)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         run.begin(folder, resume)
@@ -151,11 +155,12 @@ class _Run:
         examples: AbstractExamples,
         held_out: AbstractExamples | None,
         steps: int,
-        every: int,
+        every: int | None,
         patience: int | None,
         progress: ProgressCallback,
     ) -> None:
-        self.model, self.settings, self.steps, self.every = model, settings, steps, every
+        self.model, self.settings, self.steps = model, settings, steps
+        self.every = max(steps // 20, 1) if every is None else every
         self.patience, self.progress = patience, progress
         self.batch_size = min(settings.batch_size, examples.size)
         placement = placement_of(self.batch_size)
@@ -169,9 +174,17 @@ class _Run:
         self.evaluations: list[tuple[int, float]] = []
         self.best: Any = None
         self.ended: Literal["complete", "early", "diverged"] = "complete"
-        self.step = self.lost = 0
-        names = [objective.name for objective in self.program.objectives]
-        self.what = identity(model.recipe, settings, examples.fingerprint(), names, steps)
+        self.step = 0
+        looks = None if held_out is None else {"held_out": held_out.fingerprint(), "evaluate_every": every}
+        self.what = {
+            "settings": asdict(settings),
+            "data": examples.fingerprint(),
+            "looks": looks,
+            "objectives": [objective.name for objective in self.program.objectives],
+            "recipe": model.recipe,
+            # a constant rate does not know how long it is to be: such a training may be made longer
+            "steps": steps if settings.schedule != "constant" else None,
+        }
 
     def begin(self, folder: Path | None, resume: Any) -> None:
         if resume not in (True, False, "auto"):
@@ -182,28 +195,38 @@ class _Run:
                 "there is no checkpoint to resume from", field="resume", got=str(folder), todo="pass resume='auto'"
             )
         if not there or resume is False:
-            first = self.examples.take(jnp.arange(min(BEGIN_WITH, self.examples.size)))
-            self.model.begin(first, key=jax.random.fold_in(self.key, 0))
+            size = self.examples.size
+            some = numbers_of_steps(size, min(BEGIN_WITH, size), 0, 1, self.settings.seed)[0]
+            self.model.begin(self.examples.take(jnp.asarray(some)), key=jax.random.fold_in(self.key, 0))
         # as compiled steps see it: what `begin` has made is part of the structure
         graph, _, _ = nnx.split(self.model, nnx.Param, ...)
         self.program = replace(self.program, graph=graph)
         self.state = self.placement.on_devices(begun(self.program, self.model))
         if there and resume is not False:
-            like = {"state": self.state, "best": self.state.params}
-            self.step, found, kept = read_checkpoint(folder, self.what, like)  # type: ignore[arg-type]
-            self.state = self.placement.on_devices(found["state"])
-            self.ended = kept["ended"]
-            if self.step > self.steps:
-                raise ConfigurationError(
-                    f"the checkpoint in {folder} has made {self.step} steps",
-                    field="steps",
-                    expected=f"at least {self.step}",
-                    got=self.steps,
-                    todo="pass resume=False to begin anew, or choose another folder",
-                )
-            self.history = {name: list(values) for name, values in kept["history"].items()}
-            self.evaluations = [(int(step), float(loss)) for step, loss in kept["evaluations"]]
-            self.best = self.placement.on_devices(found["best"]) if self.evaluations else None
+            self._go_on_from(folder)  # type: ignore[arg-type]
+
+    def _go_on_from(self, folder: Path) -> None:
+        like = {"state": self.state, "best": (self.state.params, self.state.rest)}
+        self.step, found, kept = read_checkpoint(folder, self.what, like)
+        if self.step > self.steps:
+            raise ConfigurationError(
+                f"the checkpoint in {folder} has made {self.step} steps",
+                field="steps",
+                expected=f"at least {self.step}",
+                got=self.steps,
+                todo="pass resume=False to begin anew, or choose another folder",
+            )
+        self.state = self.placement.on_devices(found["state"])
+        self.every = int(kept["every"])
+        # JSON knows no numbers that are not finite
+        self.history = {
+            name: [math.nan if value is None else value for value in values] for name, values in kept["history"].items()
+        }
+        looks = [(int(step), math.inf if loss is None else float(loss)) for step, loss in kept["evaluations"]]
+        longer = self.steps > self.step
+        self.evaluations = [row for row in looks if row[0] % self.every == 0 or not longer]
+        self.best = self.placement.on_devices(found["best"]) if self.evaluations else None
+        self.ended = "diverged" if self._is_lost() else "early" if self._is_over() else "complete"
 
     def train(self, folder: Path | None, checkpoint_seconds: float) -> None:
         stretch, written, compiled = 1, time.perf_counter(), False
@@ -211,14 +234,13 @@ class _Run:
             next_look = self.every - self.step % self.every
             count = min(stretch, self.steps - self.step, next_look)
             began = time.perf_counter()
-            skipped = self._advance(count)
+            self._advance(count)
             spent = time.perf_counter() - began
             if compiled:  # the first stretch is compilation
                 stretch = int(np.clip(count * STRETCH / max(spent, 1e-6), 1, MOST_STEPS))
             compiled = True
             self._report(count, spent)
-            self.lost = self.lost + skipped if skipped == count * self.program.updates_per_step else 0
-            if self.lost > MOST_LOST:
+            if self._is_lost():
                 self.ended = "diverged"
             if self.step % self.every == 0 or self.step == self.steps:
                 self._evaluate()
@@ -228,21 +250,27 @@ class _Run:
         if folder is not None:
             self._keep(folder)
 
-    def _advance(self, count: int) -> int:
-        """Make steps; how many of their updates were left out."""
+    def _advance(self, count: int) -> None:
+        """Make steps; fewer when the training diverges."""
         updates = self.program.updates_per_step
         numbers = np.zeros((MOST_STEPS, updates, self.batch_size), np.int32)
         found = numbers_of_steps(
             self.examples.size, self.batch_size, self.step * updates, count * updates, self.settings.seed
         )
         numbers[:count] = found.reshape(count, updates, self.batch_size)
-        before = int(self.state.skipped)
         self.state, table = advance(
             self.program, self.state, self.examples, jnp.asarray(numbers), jnp.asarray(count), self.key
         )
-        self.step += count
-        self.latest = {name: np.asarray(values)[:count] for name, values in table.items()}
-        return int(self.state.skipped) - before
+        before, self.step = self.step, int(self.state.step)
+        self.latest = {name: np.asarray(values)[: self.step - before] for name, values in table.items()}
+
+    def _is_lost(self) -> bool:
+        return int(self.state.lost) > MOST_LOST
+
+    def _is_over(self) -> bool:
+        """Whether the held-out loss has not fallen for as many looks as there is patience."""
+        losses = [loss for _, loss in self.evaluations]
+        return self.patience is not None and bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self.patience
 
     def _report(self, count: int, spent: float) -> None:
         means = {name: _mean(values) for name, values in self.latest.items()}
@@ -258,27 +286,27 @@ class _Run:
     def _evaluate(self) -> None:
         if self.held_out is None:
             return
-        params = self._kept_params()
-        value = held_out_loss(self.program.graph, params, self.state.rest, self.held_out, self.batch_size, self.key)
+        params, rest = self._kept()
+        size = max(self.batch_size, LOOK_AT)
+        value = held_out_loss(self.program.graph, params, rest, self.held_out, size, self.key)
         if not self.evaluations or value < min(loss for _, loss in self.evaluations):
-            self.best = jax.tree.map(jnp.copy, params)
+            self.best = jax.tree.map(jnp.copy, (params, rest))
         self.evaluations.append((self.step, value))
-        if self.patience is not None:
-            losses = [loss for _, loss in self.evaluations]
-            if len(losses) - 1 - int(np.argmin(losses)) >= self.patience:
-                self.ended = "early"
+        if self._is_over():
+            self.ended = "early"
 
-    def _kept_params(self) -> Any:
-        return self.state.params if self.state.average is None else self.state.average
+    def _kept(self) -> tuple[Any, Any]:
+        """Parameters, averaged where an average was asked for, and the other variables."""
+        return (self.state.params if self.state.average is None else self.state.average), self.state.rest
 
     def _keep(self, folder: Path) -> None:
-        best = self._kept_params() if self.best is None else self.best
-        kept = {"history": self.history, "evaluations": self.evaluations, "ended": self.ended}
+        best = self._kept() if self.best is None else self.best
+        kept = {"history": self.history, "evaluations": self.evaluations, "every": self.every}
         write_checkpoint(folder, self.what, self.step, {"state": self.state, "best": best}, kept)
 
     def finish(self, seconds: float) -> Fit:
-        params = self.best if self.patience is not None and self.best is not None else self._kept_params()
-        nnx.update(self.model, self.placement.whole(params), self.placement.whole(self.state.rest))
+        params, rest = self.best if self.patience is not None and self.best is not None else self._kept()
+        nnx.update(self.model, self.placement.whole(params), self.placement.whole(rest))
         return Fit(self.model, self.step, self.ended, self.history, self.evaluations, seconds, int(self.state.skipped))
 
 
