@@ -101,7 +101,11 @@ def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> tuple[float
 
 
 def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: int | None) -> LogProb:
-    """Log probabilities of examples, nats, in blocks."""
+    """Log probabilities of examples, nats, in blocks; of a text, of windows that follow each other.
+
+    Raises:
+        DataError: the examples do not go with the model, or there is none.
+    """
     from flax import nnx
 
     x = prepared(model, part)
@@ -110,6 +114,8 @@ def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: 
         length = model.example_shape[0]
         x = x[: len(x) // length * length].reshape(-1, length)
     x = x[:limit]
+    if len(x) == 0:
+        raise DataError("shorter than one example", field="data", expected=f"{model.example_shape[0]} symbols or more")
     graph, state = nnx.split(model)
 
     @jax.jit
@@ -122,6 +128,20 @@ def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: 
         cond = None if labels is None else jnp.asarray(labels[rows])
         found.append(block(state, jnp.asarray(x[rows]), cond, jax.random.fold_in(jax.random.key(0), k)))
     return LogProb(jnp.concatenate([each.value for each in found]), found[0].kind)
+
+
+def row_numbers(model: AbstractGenerativeModel, part: Examples, n: int) -> list[int]:
+    """What the first n examples of a part are called: their rows in the set as it lies, counted from 0.
+
+    A window of text is called by the character that it begins with, or in the middle of, where the symbols are bytes.
+    """
+    rows = np.arange(len(part)) if part.rows is None else np.asarray(part.rows)
+    if not isinstance(part.x, str):
+        return [int(row) for row in rows[:n]]
+    if isinstance(model, AdaptedModel) and isinstance(model.codec, TextCodec) and not model.codec.alphabet:
+        rows = np.repeat(rows, [len(character.encode("utf-8")) for character in part.x])
+    step = model.example_shape[0]
+    return [int(row) for row in rows[: n * step : step]]
 
 
 def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | None) -> Any:

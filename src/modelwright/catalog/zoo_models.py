@@ -58,7 +58,7 @@ def metadata_of(entry: ZooEntry) -> ModelMetadata:
                 name="data",
                 type="string",
                 label="Data",
-                help_text="Examples to ask about, as for train; those held out of the training when left out",
+                help_text="Examples to ask about, as for train, all in their order; the held-out part when left out",
             ),
             InferenceParameter(
                 name="limit",
