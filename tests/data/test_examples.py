@@ -69,3 +69,15 @@ def test_a_whole_text_is_the_text(tmp_path):
     assert load_whole(tmp_path / "x.txt").x == TEXT
     test = load_examples(tmp_path / "x.txt").test
     assert test.x == TEXT[test.rows[0] :]
+
+
+@pytest.mark.parametrize("first", ["0.5,1.5", "0,0", "1e-3,nan", "0,1"], ids=["numbers", "twice", "odd", "counted"])
+def test_a_table_without_a_header_is_refused_before_its_first_row_is_lost(tmp_path, first):
+    (tmp_path / "x.csv").write_text(first + "\n" + "1.0,2.0\n" * 20, encoding="utf-8")
+    with pytest.raises(DataError, match=r"the first line of x.csv holds numbers .*; add a header, .* such as x0,x1"):
+        load_whole(tmp_path / "x.csv")
+
+
+def test_a_table_with_a_header_has_all_its_rows(tmp_path):
+    (tmp_path / "x.csv").write_text("width,2\n" + "1.0,2.0\n" * 20, encoding="utf-8")
+    assert load_whole(tmp_path / "x.csv").x.shape == (20, 2)

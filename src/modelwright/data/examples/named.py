@@ -79,8 +79,8 @@ def load_examples(source: str | Path, *, seed: int = 0) -> Split:
     """A built-in set, or a file.
 
     Files: .npy and .npz of numbers with the examples along the first axis (in an .npz `x_train` and `x_test` where they
-    are, else its only array or `x`; labels `y_train`, `y_test`, `y`, `label`), .csv with a column per number, .txt and
-    .txt.gz of text.
+    are, else its only array or `x`; labels `y_train`, `y_test`, `y`, `label`), .csv with a header and a column per
+    number, .txt and .txt.gz of text.
 
     Args:
         source: A name of `EXAMPLE_SETS`, or a path.
@@ -186,15 +186,32 @@ def _csv(path: Path) -> np.ndarray:
     import pandas as pd
 
     try:
+        first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
         frame = pd.read_csv(path)
     except (ValueError, OSError) as error:
         raise DataError(f"{path.name} is no table: {error}", field="data") from error
+    names = [str(name) for name in first.iloc[0]]  # as they are written: pandas renames those that stand twice
+    if all(_is_number(name) for name in names):
+        raise DataError(
+            f"the first line of {path.name} holds numbers where the names of the columns belong",
+            field="data",
+            got=", ".join(names[:5]),
+            todo="add a header, a first line of names such as " + ",".join(f"x{k}" for k in range(min(len(names), 3))),
+        )
     wrong = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if wrong:
         raise DataError(
             f"the column {wrong[0]!r} of {path.name} holds no numbers", field="data", expected="columns of numbers"
         )
     return frame.to_numpy(float)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _stored(path: Path) -> tuple[Examples, ...]:
