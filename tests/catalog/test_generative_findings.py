@@ -2,11 +2,24 @@
 
 import math
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from modelwright.catalog.generative_findings import course_finding, figure_finding, figures_of, held_out_finding
+from modelwright.catalog.generative_findings import (
+    course_finding,
+    figure_finding,
+    figures_of,
+    held_out_finding,
+    latent_finding,
+)
+from modelwright.catalog.generative_training import latent_findings
+from modelwright.configuration import ModelConfiguration
 from modelwright.core.verdict import Grade
+from modelwright.data.examples import Examples
+from modelwright.factory import create_model
 from modelwright.generative.training import Fit
+from modelwright.generative.vae.report import LatentReport
 from modelwright.zoo import ZooEntry
 
 
@@ -93,3 +106,45 @@ def test_updates_left_out_are_told():
     assert course_finding(fit(1.0)).grade is Grade.GOOD
     assert course_finding(fit(1.0, skipped=2)).grade is Grade.WARNING
     assert course_finding(fit(1.0, skipped=2, ended="diverged")).grade is Grade.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("active", "n", "grade"), [(0, 2, "warning"), (1, 2, "good"), (1, 10, "good"), (1, 11, "warning"), (64, 64, "good")]
+)
+def test_a_latent_that_says_nothing_is_a_warning(active, n, grade):
+    used = np.arange(n) < active
+    found = latent_finding(LatentReport(used * 1.0, used * 0.5, used, 100))
+    assert str(found.grade) == grade
+    assert found.value == active
+    assert ("the posterior has collapsed" in found.sentence) == (active == 0)
+    assert bool(found.advice) == (grade == "warning")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "modality", "parameters"),
+    [("VAE", 4, None, {}), ("CVAE", 4, None, {"n_classes": 2}), ("VAE", (2, 2, 1), "image", {})],
+)
+def test_the_latent_of_an_autoencoder_is_looked_at(name, shape, modality, parameters):
+    config = ModelConfiguration(
+        name="x",
+        model_class=f"modelwright.generative.vae.{name}",
+        input_dim=shape,
+        hidden_dims=[8],
+        output_dim=2,
+        parameters=parameters,
+    )
+    model = create_model(config, rngs=0, modality=modality)
+    x = np.random.default_rng(0).integers(0, model.levels or 2, (20, *model.example_shape)).astype(np.uint8)
+    part = Examples(x, np.arange(20) % 2)
+    (found,) = latent_findings(model, part)
+    assert found.value == 2  # what is not trained yet varies with the example, too
+    last = (model if modality is None else model.inner).encoder.net.layers[-1]
+    last.kernel[...] = jnp.zeros_like(last.kernel[...])
+    (found,) = latent_findings(model, part)
+    assert found.grade is Grade.WARNING
+    assert "20 examples" in found.sentence
+
+
+def test_a_model_without_a_normal_latent_has_no_such_finding():
+    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=2, hidden_dims=[4])
+    assert latent_findings(create_model(config, rngs=0), Examples(np.zeros((3, 2)))) == ()

@@ -1,4 +1,4 @@
-"""What the verdict on a trained generative model says: its course, its held-out loss, its figure."""
+"""What the verdict on a trained generative model says: its course, its held-out loss, its figure, its latent."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,15 @@ from pathlib import Path
 
 from modelwright.core.verdict import Finding, Grade
 from modelwright.generative.training import Fit
+from modelwright.generative.vae.report import LatentReport
 from modelwright.zoo import ZooEntry
 
 RISE = 0.01
 """Nats for each number of an example by which the held-out loss may end above its best."""
+
+
+ACTIVE_SHARE = 0.1
+"""Share of the latent's numbers that must be active; where fewer are, the posterior has collapsed, or nearly so."""
 
 
 def figures_of(nats: float, error: float, size: int, *, is_text: bool) -> dict[str, tuple[float, float]]:
@@ -113,3 +118,23 @@ def figure_finding(
         advice = "Compare versions and data with the entry; modelwright zoo verify trains it anew."
         return Finding("figure", label, value, Grade.PROBLEM, threshold, f"the figure is not reached: {words}", advice)
     return Finding("figure", label, value, Grade.GOOD, threshold, f"the figure is reached: {words}")
+
+
+def latent_finding(report: LatentReport) -> Finding:
+    """Whether the latent of an autoencoder says anything of the examples.
+
+    Args:
+        report: What each number of the latent carries.
+
+    Source: Y. Burda, R. Grosse, R. Salakhutdinov (2016), https://arxiv.org/abs/1509.00519, section 5.2.
+    """
+    n = len(report.active)
+    label = "active numbers of the latent"
+    threshold = f"good when at least one, and {ACTIVE_SHARE:.0%} of them, vary with the example"
+    if report.n_active >= max(1.0, ACTIVE_SHARE * n):
+        return Finding("latent", label, report.n_active, Grade.GOOD, threshold, str(report))
+    advice = (
+        "Let the weight of the divergence grow from 0 (warm_up_steps of a BetaVAE), take a smaller kl_weight or beta, "
+    )
+    advice += "a smaller latent, or a weaker decoder."
+    return Finding("latent", label, report.n_active, Grade.WARNING, threshold, str(report), advice)

@@ -10,23 +10,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modelwright.catalog.generative_findings import course_finding, figure_finding, figures_of, held_out_finding
+from modelwright.catalog.generative_findings import (
+    course_finding,
+    figure_finding,
+    figures_of,
+    held_out_finding,
+    latent_finding,
+)
 from modelwright.catalog.generative_pictures import loss_picture, samples_picture
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.files import json_text
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell, Section, Table, TrainingOutcome
-from modelwright.core.verdict import Verdict
+from modelwright.core.verdict import Finding, Verdict
 from modelwright.data.examples import Examples, Split
 from modelwright.factory.stored_models import parts_of
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
 from modelwright.generative.training import Fit, Rows, Trainer, TrainingDefaults, Windows
+from modelwright.generative.vae.autoencoder import AbstractAutoencoder
+from modelwright.generative.vae.report import latent_report
 from modelwright.modalities import AdaptedModel, TextCodec
 from modelwright.zoo import Zoo, ZooEntry
 
 BLOCK = 256
 """Examples whose log probability is found together."""
+
+LOOKED_AT = 4096
+"""Examples that tell whether a latent is used."""
 
 SHOWN = 64
 """Samples in the report."""
@@ -168,6 +179,18 @@ def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | Non
     return model.codec.present(np.asarray(x)) if isinstance(model, AdaptedModel) else np.asarray(x)
 
 
+def latent_findings(model: AbstractGenerativeModel, part: Examples) -> tuple[Finding, ...]:
+    """Of an autoencoder with a normal latent, whether it is used, on examples held out; of others nothing."""
+    inner = model.inner if isinstance(model, AdaptedModel) else model
+    if not isinstance(inner, AbstractAutoencoder):
+        return ()
+    x = jnp.asarray(prepared(model, part)[:LOOKED_AT])
+    if isinstance(model, AdaptedModel):
+        x, _ = model.codec.encode(x, jax.random.key(0))
+    cond = jnp.asarray(part.labels[: len(x)]) if model.condition.width and part.labels is not None else None
+    return (latent_finding(latent_report(inner, x, cond=cond)),)
+
+
 def _outcome(
     entry: ZooEntry,
     data: Split,
@@ -189,6 +212,7 @@ def _outcome(
         course_finding(fit),
         held_out_finding(fit, size, error),
         figure_finding(entry, data.name, figures, own),
+        *latent_findings(model, data.test),
     )
     description, arrays = parts_of(model)
     samples = drawn(model, SHOWN, seed=0, label=None) if "sample" in model.offers else None
