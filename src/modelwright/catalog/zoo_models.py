@@ -23,9 +23,9 @@ def zoo_entries(zoo: Zoo | None = None) -> "list[ModelEntry]":
     for name, path in zoo.files().items():
         root = Root(path.parent, ORIGIN)
         try:
-            found.append(ModelEntry(name, path.parent, root, metadata=metadata_of(zoo.entry(name))))
+            found.append(ModelEntry(name, path, root, metadata=metadata_of(zoo.entry(name))))
         except ModelwrightError as error:
-            found.append(ModelEntry(name, path.parent, root, error=error))
+            found.append(ModelEntry(name, path, root, error=error))
     return found
 
 
