@@ -1,5 +1,6 @@
 """Which models there are: every root, every kind of broken directory, and no code run while listing."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from modelwright.catalog.model_registry import ModelRegistry, get_registry, reset_registry
+from modelwright.cli.app import main
 from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
 
 CONFIG = "name: {name}\ndescription: what it is for\nversion: 1.0\nstatus: {status}\n"
@@ -303,3 +305,43 @@ def test_one_registry_for_the_process(project, tmp_path, monkeypatch):
             get_registry()
     finally:
         reset_registry()
+
+
+# The zoo among them ---------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_of_the_zoo_whose_id_the_project_has_is_listed_as_hidden(project):
+    directory = put_model(project / "bayesian_models", "vae_digits", name="Mine")
+    registry = ModelRegistry(project)
+    first, second = (row for row in registry.get_all_models_with_status() if row["model_id"] == "vae_digits")
+    assert (first["name"], first["error"]) == ("Mine", None)
+    assert second["status"] == "broken"
+    assert "vae_digits.yaml is hidden: the project provides one of this id in" in second["error"]
+    assert str(directory) in second["error"]
+    assert registry.get_model_metadata("vae_digits").name == "Mine"
+
+
+def test_a_broken_directory_takes_no_id_from_the_zoo(project):
+    (put_model(project / "bayesian_models", "vae_digits") / "config.yaml").write_text("name: [")
+    registry = ModelRegistry(project)
+    assert registry.get_model_metadata("vae_digits").name == "vae_digits"
+    assert "vae_digits" in broken_of(registry)
+
+
+@pytest.mark.parametrize("text", ["name: [", "name: broken_one\nkind: x\n", "name: other\n"])
+def test_a_broken_file_of_the_zoo_hides_no_other(project, tmp_path, monkeypatch, capsys, text):
+    (tmp_path / "zoo" / "toy").mkdir(parents=True)
+    (tmp_path / "zoo" / "toy" / "broken_one.yaml").write_text(text)
+    monkeypatch.setenv("MODELWRIGHT_ZOO", str(tmp_path / "zoo"))
+    assert main(["zoo", "list"]) == 0
+    said = capsys.readouterr()
+    row = next(line for line in said.out.splitlines() if "broken_one" in line)
+    assert "toy" in row
+    assert "broken" in row.replace("broken_one", "")
+    assert "vae_digits" in said.out
+    assert said.err.startswith("broken_one: ")
+    assert main(["zoo", "list", "--category", "toy", "--json"]) == 0
+    found = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert set(found["broken_one"]) == {"name", "category", "error"}
+    assert found["flow_moons"]["category"] == "toy"
+    assert "broken_one" in broken_of(ModelRegistry(project))

@@ -1,3 +1,5 @@
+import json
+
 import jax
 import pytest
 
@@ -81,6 +83,15 @@ def test_overrides_are_fields_parameters_or_training_defaults():
     assert config.parameters["likelihood"] == "bernoulli"  # what the entry gives survives
 
 
+def test_what_stands_in_lists_can_be_overridden():
+    given = {"name": "mine", "description": "Of my own.", "tags": ["own"], "version": "2.1"}
+    config = zoo.configuration("vae_digits", **given)
+    assert (config.name, config.description, config.tags, config.version) == ("mine", "Of my own.", ("own",), "2.1")
+    assert config.hidden_dims == zoo.configuration("vae_digits").hidden_dims
+    model = zoo.create_model("vae_digits", rngs=0, **given)
+    assert json.loads(model.recipe)["configuration"]["name"] == "mine"
+
+
 def test_steps_and_epochs_replace_each_other():
     assert "epochs" not in zoo.configuration("vae_digits", steps=5).training_defaults
 
@@ -97,6 +108,8 @@ def test_steps_and_epochs_replace_each_other():
         ({"importance_draws": 0}, r"parameters.importance_draws: not accepted; expected a whole number of at least 1"),
         ({"learning_rate": -1.0}, r"learning_rate: not accepted; expected a number above 0"),
         ({"model_class": "x"}, r"model_class: neither"),
+        ({"metadata": {"training_defaults": {"steps": 3}}}, r"metadata: neither"),
+        ({"version": ""}, r"version: .*expected one line of text"),
     ],
 )
 def test_anything_else_is_an_error(override, message):

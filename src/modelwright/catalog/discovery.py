@@ -21,7 +21,7 @@ class ModelEntry:
 
     Args:
         model_id: The name of the directory.
-        directory: The directory.
+        directory: The directory; of an entry of the zoo its file.
         root: The root it was found in.
         metadata: Its description; None when it is broken.
         error: Why it cannot be used; None when it can.
@@ -40,13 +40,17 @@ def discover(roots: Iterable[Root | RootProblem]) -> list[ModelEntry]:
     A model whose id an earlier root already provides is listed as broken: the first wins, and says so. A broken
     directory takes no id from a sound one.
     """
+    visited: set[Path] = set()  # a directory that two roots lead to is one directory
+    return unshadowed(entry for root in roots for entry in _entries_of(root, visited))
+
+
+def unshadowed(found: Iterable[ModelEntry]) -> list[ModelEntry]:
+    """Entries in their order, each whose id an earlier sound one has replaced by a broken one that says so."""
     entries: list[ModelEntry] = []
     provided: dict[str, ModelEntry] = {}
-    visited: set[Path] = set()  # a directory that two roots lead to is one directory
-    for root in roots:
-        for entry in _entries_of(root, visited):
-            first = provided.setdefault(entry.model_id, entry) if entry.metadata is not None else entry
-            entries.append(entry if first is entry else _hidden_by(first, entry))
+    for entry in found:
+        first = provided.setdefault(entry.model_id, entry) if entry.metadata is not None else entry
+        entries.append(entry if first is entry else _hidden_by(first, entry))
     return entries
 
 
@@ -110,6 +114,6 @@ def _hidden_by(first: ModelEntry, entry: ModelEntry) -> ModelEntry:
     error = ConfigurationError(
         f"the model in {entry.directory} is hidden: {first.root.origin} provides one of this id in {first.directory}",
         field=entry.model_id,
-        todo="rename one of the two directories",
+        todo="rename one of the two",
     )
     return replace(entry, metadata=None, error=error)

@@ -10,14 +10,15 @@ from modelwright.catalog.metadata import ModelMetadata
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.catalog.settings_forms import generative_settings_form
 from modelwright.catalog.updating import inherited_data_options
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, NotFoundError
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
-from modelwright.data.examples import Split, load_examples
+from modelwright.data.examples import Split, load_examples, load_whole
 from modelwright.runs.record import RunRecord
 from modelwright.zoo import Zoo
 
 if TYPE_CHECKING:
+    from modelwright.generative.log_prob import LogProb
     from modelwright.generative.protocol import AbstractGenerativeModel
 
 DESCRIPTION, ARRAYS = "model", "model.safetensors"
@@ -120,29 +121,47 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         return drawn(self.model(self.trained_run(run)), n, seed=seed, label=label)
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
-        """Log probabilities of examples."""
-        from modelwright.catalog.generative_training import log_probabilities
-
-        data = load_examples(params["data"] or inherited_data_options(run)["data"])
-        found = log_probabilities(self.model(run), data.test, limit=params["limit"])
+        """Log probabilities of examples: of the data named, in their order; else of those held out of the training."""
+        rows, found, note = self._log_probabilities(params["data"], run, limit=params["limit"])
         values = [round(float(value), 4) for value in found.value]
         return {
             "title": "Log probabilities, nats",
-            "predictions": [{"example": k, "log_prob": value} for k, value in enumerate(values)],
+            "predictions": [{"example": k, "log_prob": value} for k, value in zip(rows, values, strict=True)],
             "credible_intervals": [{"kind": found.kind} for _ in values],
+            "notes": [note],
         }
 
     def score_data(self, options: dict[str, Any], run: RunRecord, *, include_silent: bool) -> Scored:
-        """How surprising each example is: minus its log probability, nats."""
+        """How surprising each example is: minus its log probability, nats; the data are those of `ask`, all of them."""
         import numpy as np
         import pandas as pd
 
-        from modelwright.catalog.generative_training import log_probabilities
+        rows, found, note = self._log_probabilities(options.get("data"), run, limit=None)
+        frame = pd.DataFrame({"example": rows, "surprise": -np.asarray(found.value, float)})
+        frame = frame.sort_values("surprise", ascending=False, ignore_index=True, kind="stable")
+        meaning = f"surprise is minus the log probability in nats ({found.kind})"
+        return Scored(frame, ("example", "surprise"), (meaning, note))
 
-        data = load_examples(options.get("data") or inherited_data_options(run)["data"])
-        found = log_probabilities(self.model(run), data.test, limit=None)
-        surprise = -np.asarray(found.value, float)
-        frame = pd.DataFrame({"example": np.arange(len(surprise)), "surprise": surprise})
-        frame = frame.sort_values("surprise", ascending=False, ignore_index=True)
-        note = f"surprise is minus the log probability in nats ({found.kind}), of the examples that are reported on"
-        return Scored(frame, ("example", "surprise"), (note,))
+    def _log_probabilities(
+        self, source: str | None, run: RunRecord, *, limit: int | None
+    ) -> "tuple[list[int], LogProb, str]":
+        """Row numbers of examples, their log probabilities, and which examples they are, in words."""
+        from modelwright.catalog.generative_training import log_probabilities, row_numbers
+
+        trained_on = inherited_data_options(run).get("data")
+        if source is None and trained_on is None:
+            raise NotFoundError(
+                "the run does not say which data it was trained on", field="data", todo="name the data to ask about"
+            )
+        part = load_examples(trained_on).test if source is None else load_whole(source)
+        model = self.model(run)
+        found = log_probabilities(model, part, limit=limit)
+        rows = row_numbers(model, part, len(found.value))
+        what = "number of its first character" if isinstance(part.x, str) else "row"
+        if source is None:
+            which = f"those of {trained_on} that are reported on, held out of the training"
+        elif source == trained_on:
+            which = f"{source} from its beginning, those trained on among them"
+        else:
+            which = f"{source} from its beginning, in its order"
+        return rows, found, f"{len(rows):,} examples: {which}; each is named by its {what} there, counted from 0"

@@ -10,22 +10,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modelwright.catalog.generative_findings import (
+    course_finding,
+    figure_finding,
+    figures_of,
+    held_out_finding,
+    latent_finding,
+)
 from modelwright.catalog.generative_pictures import loss_picture, samples_picture
 from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.files import json_text
 from modelwright.core.progress import ProgressCallback, ProgressEvent
-from modelwright.core.sections import Section, Table, TrainingOutcome
-from modelwright.core.verdict import Finding, Grade, Verdict
+from modelwright.core.sections import Cell, Section, Table, TrainingOutcome
+from modelwright.core.verdict import Finding, Verdict
 from modelwright.data.examples import Examples, Split
 from modelwright.factory.stored_models import parts_of
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
 from modelwright.generative.training import Fit, Rows, Trainer, TrainingDefaults, Windows
+from modelwright.generative.vae.autoencoder import AbstractAutoencoder
+from modelwright.generative.vae.report import latent_report
 from modelwright.modalities import AdaptedModel, TextCodec
 from modelwright.zoo import Zoo, ZooEntry
 
 BLOCK = 256
 """Examples whose log probability is found together."""
+
+LOOKED_AT = 4096
+"""Examples that tell whether a latent is used."""
 
 SHOWN = 64
 """Samples in the report."""
@@ -101,7 +113,11 @@ def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> tuple[float
 
 
 def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: int | None) -> LogProb:
-    """Log probabilities of examples, nats, in blocks."""
+    """Log probabilities of examples, nats, in blocks; of a text, of windows that follow each other.
+
+    Raises:
+        DataError: the examples do not go with the model, or there is none.
+    """
     from flax import nnx
 
     x = prepared(model, part)
@@ -110,6 +126,8 @@ def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: 
         length = model.example_shape[0]
         x = x[: len(x) // length * length].reshape(-1, length)
     x = x[:limit]
+    if len(x) == 0:
+        raise DataError("shorter than one example", field="data", expected=f"{model.example_shape[0]} symbols or more")
     graph, state = nnx.split(model)
 
     @jax.jit
@@ -122,6 +140,20 @@ def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: 
         cond = None if labels is None else jnp.asarray(labels[rows])
         found.append(block(state, jnp.asarray(x[rows]), cond, jax.random.fold_in(jax.random.key(0), k)))
     return LogProb(jnp.concatenate([each.value for each in found]), found[0].kind)
+
+
+def row_numbers(model: AbstractGenerativeModel, part: Examples, n: int) -> list[int]:
+    """What the first n examples of a part are called: their rows in the set as it lies, counted from 0.
+
+    A window of text is called by the character that it begins with, or in the middle of, where the symbols are bytes.
+    """
+    rows = np.arange(len(part)) if part.rows is None else np.asarray(part.rows)
+    if not isinstance(part.x, str):
+        return [int(row) for row in rows[:n]]
+    if isinstance(model, AdaptedModel) and isinstance(model.codec, TextCodec) and not model.codec.alphabet:
+        rows = np.repeat(rows, [len(character.encode("utf-8")) for character in part.x])
+    step = model.example_shape[0]
+    return [int(row) for row in rows[: n * step : step]]
 
 
 def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | None) -> Any:
@@ -147,6 +179,18 @@ def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | Non
     return model.codec.present(np.asarray(x)) if isinstance(model, AdaptedModel) else np.asarray(x)
 
 
+def latent_findings(model: AbstractGenerativeModel, part: Examples) -> tuple[Finding, ...]:
+    """Of an autoencoder with a normal latent, whether it is used, on examples held out; of others nothing."""
+    inner = model.inner if isinstance(model, AdaptedModel) else model
+    if not isinstance(inner, AbstractAutoencoder):
+        return ()
+    x = jnp.asarray(prepared(model, part)[:LOOKED_AT])
+    if isinstance(model, AdaptedModel):
+        x, _ = model.codec.encode(x, jax.random.key(0))
+    cond = jnp.asarray(part.labels[: len(x)]) if model.condition.width and part.labels is not None else None
+    return (latent_finding(latent_report(inner, x, cond=cond)),)
+
+
 def _outcome(
     entry: ZooEntry,
     data: Split,
@@ -157,16 +201,18 @@ def _outcome(
 ) -> TrainingOutcome:
     nats, error, kind = reached
     size = int(np.prod(model.example_shape))
-    is_text = isinstance(model, AdaptedModel) and isinstance(model.codec, TextCodec)
-    per_number = nats / size if is_text else nats / (size * np.log(2.0))
-    name = "nats_per_symbol" if is_text else "bits_per_dim"
-    metrics = {"nats": nats, "nats_error": error, name: per_number, "kind": kind, "steps": fit.steps}
+    figures = figures_of(
+        nats, error, size, is_text=isinstance(model, AdaptedModel) and isinstance(model.codec, TextCodec)
+    )
+    metrics: dict[str, Cell] = {name: value for name, (value, _) in figures.items()}
+    metrics |= {"nats_error": error, "kind": kind, "steps": fit.steps}
     metrics |= {"parameters": count_parameters(model), "seconds": round(fit.seconds, 2)}
     own = [key for key in overrides if key != "seed"]
     findings = (
-        _course(fit),
-        _generalises(fit),
-        _figure(entry, data, {"nats": nats, name: per_number}, own, error),
+        course_finding(fit),
+        held_out_finding(fit, size, error),
+        figure_finding(entry, data.name, figures, own),
+        *latent_findings(model, data.test),
     )
     description, arrays = parts_of(model)
     samples = drawn(model, SHOWN, seed=0, label=None) if "sample" in model.offers else None
@@ -186,56 +232,3 @@ def _outcome(
         documents={"model": json.loads(description), "history": fit.history},
         files={"model.safetensors": arrays},
     )
-
-
-def _course(fit: Fit) -> Finding:
-    threshold = "good when every update was finite and the training ran to its end"
-    if fit.ended == "diverged":
-        sentence = f"{fit.skipped} updates were not finite, and the training was stopped"
-        advice = "Take a smaller learning rate, or clip the gradient."
-        return Finding("course", "updates left out", fit.skipped, Grade.PROBLEM, threshold, sentence, advice)
-    if fit.skipped:
-        sentence = f"{fit.skipped} updates were not finite and were left out"
-        advice = "A smaller learning rate, or a clipped gradient, may avoid it."
-        return Finding("course", "updates left out", fit.skipped, Grade.WARNING, threshold, sentence, advice)
-    ended = "stopped where the held-out loss no longer fell" if fit.ended == "early" else "ran to its end"
-    return Finding("course", "updates left out", 0, Grade.GOOD, threshold, f"the training {ended}")
-
-
-def _generalises(fit: Fit) -> Finding:
-    threshold = "good while the last held-out loss is within 2 % of the best"
-    label = "last held-out loss over the best, less one"
-    if fit.best is None:
-        sentence = "no data were held out, so nothing is known of how it does on new ones"
-        return Finding("held_out", label, None, Grade.UNKNOWN, threshold, sentence, "Hold some data out.")
-    best, last = fit.best[1], fit.evaluations[-1][1]
-    excess = (last - best) / max(abs(best), 1e-12)
-    if excess > 0.02 and fit.ended != "early":
-        sentence = f"the held-out loss rose again, from {best:.4g} at step {fit.best[0]} to {last:.4g}: overfitting"
-        advice = "Train with patience, with fewer steps, more data, or units left out."
-        return Finding("held_out", label, excess, Grade.WARNING, threshold, sentence, advice)
-    return Finding("held_out", label, excess, Grade.GOOD, threshold, f"the held-out loss ended at {last:.4g} nats")
-
-
-def _figure(entry: ZooEntry, data: Split, found: dict[str, float], own: list[str], error: float) -> Finding:
-    expected = entry.expected
-    threshold = "good when the entry's figure is reached within its tolerance and two standard errors"
-    label = "held-out figure"
-    reason = None
-    if expected.construction_only is not None:
-        reason = f"no figure is known for this entry: {expected.construction_only}"
-    elif own:
-        reason = f"the entry's figure is for its own settings, and {', '.join(own)} differ"
-    elif Path(str(expected.data)).name != data.name:
-        reason = f"the entry's figure is for {expected.data}"
-    value = found.get(str(expected.metric))
-    if reason is not None or value is None:
-        sentence = reason or "its figure was not measured"
-        return Finding("figure", label, value, Grade.UNKNOWN, threshold, sentence, "")
-    stated, within = float(expected.value or 0.0), float(expected.tolerance or 0.0)
-    worse = value - stated - within - 2.0 * error * value / max(found["nats"], 1e-9)
-    words = f"{value:.4g} {expected.metric}, expected {stated:g} within {within:g}"
-    if worse > 0.0:
-        advice = "Compare versions and data with the entry; modelwright zoo verify trains it anew."
-        return Finding("figure", label, value, Grade.PROBLEM, threshold, f"the figure is not reached: {words}", advice)
-    return Finding("figure", label, value, Grade.GOOD, threshold, f"the figure is reached: {words}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelwright.catalog.discovery import ModelEntry, discover
+from modelwright.catalog.discovery import ModelEntry, discover, unshadowed
 from modelwright.catalog.metadata import ModelMetadata, ModelStatus
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.catalog.roots import Root, default_roots
@@ -119,15 +119,13 @@ class ModelRegistry:
         return [self._status(entry) for entry in sorted(self.entries(), key=lambda entry: entry.model_id)]
 
     def entries(self) -> list[ModelEntry]:
-        """Every model directory in the order of the roots, broken ones included.
+        """Every model in the order of the roots, then the entries of the zoo, broken ones included.
 
-        A model whose id an earlier root already provides is listed as broken: the first wins, and says so.
+        A model whose id an earlier one already provides is listed as broken: the first wins, and says so.
         """
         if self._roots is not None:
             return discover(self._roots)
-        own = discover(default_roots(self.project))
-        taken = {entry.model_id for entry in own}
-        return [*own, *(entry for entry in zoo_entries() if entry.model_id not in taken)]
+        return unshadowed([*discover(default_roots(self.project)), *zoo_entries()])
 
     def settings_form(self, model_id: str) -> tuple[InferenceParameter, ...]:
         """The settings of a model's training as a form, without running any of its code.

@@ -4,7 +4,6 @@ Finding a root runs no code of it: a plug-in's package is located on the import 
 """
 
 import importlib.machinery
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelwright.core.entry_points import declared_in
 from modelwright.core.errors import ConfigurationError, NotFoundError
 
 ENTRY_POINT_GROUP = "modelwright.models"
@@ -65,23 +65,11 @@ def _roots_of_variable(value: str, project: Path) -> Iterator[Root]:
 
 
 def _roots_of_plug_ins() -> Iterator[Root | RootProblem]:
-    seen: set[str] = set()
-    for distribution in importlib.metadata.distributions():
-        try:
-            # The text before the objects: parsing the entry points of everything installed takes longer than the rest.
-            if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
-                continue
-            name = distribution.metadata["Name"]
-            points = [point for point in distribution.entry_points if point.group == ENTRY_POINT_GROUP]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # what a damaged file raises
-            problem = ConfigurationError(f"its entry points cannot be read: {error}", todo="install the plug-in again")
-            yield RootProblem("plug-in", "a plug-in", problem)
-            continue
-        if name in seen:  # installed twice on the path: the first is the one Python imports
-            continue
-        seen.add(name)
-        for point in points:
-            yield _root_of_entry_point(point.name, point.value, f"the plug-in {name}")
+    for declared in declared_in(ENTRY_POINT_GROUP):
+        if isinstance(declared, ConfigurationError):
+            yield RootProblem("plug-in", "a plug-in", declared)
+        else:
+            yield _root_of_entry_point(declared.name, declared.value, f"the plug-in {declared.package}")
 
 
 def _root_of_entry_point(name: str, value: str, origin: str) -> Root | RootProblem:

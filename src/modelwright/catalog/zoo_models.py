@@ -23,9 +23,9 @@ def zoo_entries(zoo: Zoo | None = None) -> "list[ModelEntry]":
     for name, path in zoo.files().items():
         root = Root(path.parent, ORIGIN)
         try:
-            found.append(ModelEntry(name, path.parent, root, metadata=metadata_of(zoo.entry(name))))
+            found.append(ModelEntry(name, path, root, metadata=metadata_of(zoo.entry(name))))
         except ModelwrightError as error:
-            found.append(ModelEntry(name, path.parent, root, error=error))
+            found.append(ModelEntry(name, path, root, error=error))
     return found
 
 
@@ -58,7 +58,7 @@ def metadata_of(entry: ZooEntry) -> ModelMetadata:
                 name="data",
                 type="string",
                 label="Data",
-                help_text="Examples to ask about, as for train; those held out of the training when left out",
+                help_text="Examples to ask about, as for train, all in their order; the held-out part when left out",
             ),
             InferenceParameter(
                 name="limit",

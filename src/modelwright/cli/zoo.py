@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from modelwright.cli.console import progress_on_stderr, show_json, show_table, show_verdict
+from modelwright.cli.console import progress_on_stderr, say, show_json, show_table, show_verdict
 from modelwright.cli.forms import project_folder
-from modelwright.core.errors import UntrustedError
+from modelwright.core.errors import ModelwrightError, UntrustedError
 from modelwright.core.interrupts import interrupts_at_progress
 from modelwright.core.sections import Table
 from modelwright.core.verdict import Grade
@@ -23,15 +23,26 @@ def zoo() -> None:
 @click.option("--category", help="Only these: vision, protein, text, audio, tabular, toy.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_entries(category: str | None, as_json: bool) -> None:
-    """List the entries with what they reach."""
+    """List the entries with what they reach, and those that are broken with their error."""
     from modelwright.zoo import zoo as entries
 
-    found = [entries.entry(name) for name in entries.list_configs(category)]
+    files, rows, documents, problems = entries.files(), [], [], []
+    for name in entries.list_configs(category):
+        try:
+            entry = entries.entry(name)
+            documents.append(entries.get_info(name))
+            rows.append((entry.name, entry.category, entry.type, _figure(entry.expected), entry.description))
+        except ModelwrightError as error:  # one file that is wrong hides no other
+            where = files[name].parent.name
+            documents.append({"name": name, "category": where, "error": str(error)})
+            rows.append((name, where, None, "broken", None))
+            problems.append(f"{name}: {error}")
     if as_json:
-        show_json([entries.get_info(entry.name) for entry in found])
+        show_json(documents)
         return
-    rows = tuple((e.name, e.category, e.type, _figure(e.expected), e.description) for e in found)
-    show_table(Table("Zoo", ("name", "category", "family", "expected", "description"), rows))
+    show_table(Table("Zoo", ("name", "category", "family", "expected", "description"), tuple(rows)))
+    for problem in problems:
+        say(problem)
 
 
 @zoo.command(context_settings=_HELP)

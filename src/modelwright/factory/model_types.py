@@ -1,12 +1,14 @@
 """Which builder builds a model: a type for every family, found by the dotted name of the model's class."""
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
+from modelwright.factory.plug_ins import add_installed_families
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -37,6 +39,10 @@ class ModelTypeRegistry:
     The parts of the module's name are looked at first: `a.flow.RealNVP` is a flow. Else the patterns are tried on the
     name of the class, in the order in which they were added.
 
+    Args:
+        more: Called once with the registry, when no part of a dotted name is a type that is there; adds what else there
+            is, and returns type -> error for what could not be added.
+
     Example:
         >>> registry = ModelTypeRegistry()
         >>> class Echo:
@@ -49,9 +55,12 @@ class ModelTypeRegistry:
         modelwright.core.errors.ConfigurationError: No builder registered for type 'unknown'. Available types: echo
     """
 
-    def __init__(self) -> None:
+    def __init__(self, more: "Callable[[ModelTypeRegistry], Mapping[str, ConfigurationError]] | None" = None) -> None:
         self._builders: dict[str, ModelBuilder] = {}
         self._patterns: list[tuple[re.Pattern[str], str]] = []
+        self._more = more
+        self._problems: Mapping[str, ConfigurationError] = {}
+        self._lock = threading.RLock()
 
     def register(self, model_type: str, builder: ModelBuilder, *, patterns: "tuple[str, ...] | list[str]" = ()) -> None:
         """Add a type.
@@ -90,31 +99,53 @@ class ModelTypeRegistry:
     def type_of(self, model_class: str) -> str:
         """The type of a dotted name, "unknown" when nothing fits."""
         *modules, class_name = model_class.split(".")
-        for part in reversed(modules):
-            if part in self._builders:
-                return part
-        for pattern, model_type in self._patterns:
-            if pattern.search(class_name):
-                return model_type
-        return "unknown"
+        part = self._among(modules)
+        if part is None:
+            # Before the patterns, so that one of the house does not take what an installed family brings.
+            self._add_more()
+            part = self._among(modules)
+        if part is not None:
+            return part
+        return next((type_ for pattern, type_ in self._patterns if pattern.search(class_name)), "unknown")
+
+    def _among(self, modules: list[str]) -> str | None:
+        return next((part for part in reversed(modules) if part in self._builders), None)
+
+    def _add_more(self) -> None:
+        with self._lock:  # whoever comes second waits until all is added
+            more, self._more = self._more, None  # before the call: what is added may look for types itself
+            if more is not None:
+                self._problems = more(self)
 
     def builder_for(self, model_class: str) -> ModelBuilder:
         """The builder of a dotted name.
 
         Raises:
-            ConfigurationError: it is empty, or nothing fits.
+            ConfigurationError: it is empty, or nothing fits; or the plug-in that was to bring the type is broken.
         """
         if not model_class:
             raise ConfigurationError("model_class must be specified in configuration")
         model_type = self.type_of(model_class)
+        for part in [*reversed(model_class.split(".")[:-1]), model_type]:
+            if part in self._problems:
+                raise self._problems[part]
+            if part in self._builders:
+                break
         if model_type not in self._builders:
             known = ", ".join(sorted(self._builders))
-            raise ConfigurationError(f"No builder registered for type '{model_type}'. Available types: {known}")
+            raise ConfigurationError(
+                f"No builder registered for type '{model_type}'. Available types: {known}",
+                todo="; ".join(str(problem) for problem in self._problems.values()) or None,
+            )
         return self._builders[model_type]
 
 
 def model_types() -> ModelTypeRegistry:
-    """The registry that `create_model` uses; a plug-in registers its builder here."""
+    """The registry that `create_model` uses.
+
+    In it are the families of the house, those registered in Python and, from the first look for a type that is neither,
+    those of installed packages (entry points of `modelwright.families`).
+    """
     return _USUAL
 
 
@@ -123,7 +154,7 @@ def _usual() -> ModelTypeRegistry:
     from modelwright.factory.builders.flow import FlowBuilder
     from modelwright.factory.builders.vae import VAEBuilder
 
-    registry = ModelTypeRegistry()
+    registry = ModelTypeRegistry(more=add_installed_families)
     registry.register("vae", VAEBuilder(), patterns=["VAE", "Autoencoder"])
     registry.register("flow", FlowBuilder(), patterns=["Flow", "NVP", "Glow", r"^MAF$", r"^IAF$"])
     registry.register(

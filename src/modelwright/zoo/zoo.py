@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 BUILT_IN = Path(__file__).parent / "configs"
 VARIABLE = "MODELWRIGHT_ZOO"
 
-_FIXED = ("name", "model_class", "metadata", "description", "version", "tags")
+_FIXED = ("model_class", "metadata")
+"""What makes the entry the one that it is, and what is changed by naming training defaults."""
 
 
 @final
@@ -90,13 +91,14 @@ class Zoo:
         entry = self.entry(name)
         return {**entry.model_dump(exclude_unset=True), "expected": entry.expected.model_dump(exclude_none=True)}
 
-    def configuration(self, name: str, **overrides: Any) -> ModelConfiguration:
+    def configuration(self, name: str, /, **overrides: Any) -> ModelConfiguration:
         """An entry's model configuration with some values changed.
 
         Args:
             name: Of the entry.
-            **overrides: Each a field of the configuration (hidden_dims), a parameter that the model class declares
-                (beta), or a training default (learning_rate), which the trainer then uses.
+            **overrides: Each a field of the configuration (hidden_dims, name), a parameter that the model class
+                declares (beta), or a training default (learning_rate), which the trainer then uses. model_class and
+                metadata stay those of the entry.
 
         Raises:
             ConfigurationError: an override is none of these; the nearest is given.
@@ -133,7 +135,7 @@ class Zoo:
         TrainingDefaults.from_mapping(changed.training_defaults)
         return changed
 
-    def create_model(self, name: str, *, rngs: Any, **overrides: Any) -> "AbstractGenerativeModel":
+    def create_model(self, name: str, /, *, rngs: Any, **overrides: Any) -> "AbstractGenerativeModel":
         """The model of an entry, with its modality; overrides are those of `configuration`."""
         from modelwright.factory import create_model
         from modelwright.modalities import codec_named

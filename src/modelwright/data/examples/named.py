@@ -11,13 +11,16 @@ from modelwright.core.errors import DataError, MissingDependencyError, NotFoundE
 from modelwright.core.names import suggestion
 from modelwright.core.seeds import named_generator
 from modelwright.data.examples.points import PLANES
-from modelwright.data.examples.split import Examples, Split, split_rows, split_text
+from modelwright.data.examples.split import Examples, Split, joined, split_rows, split_text
 
 POINTS = 10_000
 """Points that are drawn of a distribution over the plane."""
 
 LARGEST_FILE = 2 << 30
 """Bytes of a file of examples; larger ones do not fit in memory beside a model."""
+
+TEXTS, ARRAYS, TABLES = (".txt", ".txt.gz"), (".npy", ".npz"), (".csv", ".csv.gz")
+"""How the names of files end."""
 
 
 def _scikit_learn() -> Any:
@@ -76,8 +79,8 @@ def load_examples(source: str | Path, *, seed: int = 0) -> Split:
     """A built-in set, or a file.
 
     Files: .npy and .npz of numbers with the examples along the first axis (in an .npz `x_train` and `x_test` where they
-    are, else its only array or `x`; labels `y_train`, `y_test`, `y`, `label`), .csv with a column per number, .txt and
-    .txt.gz of text.
+    are, else its only array or `x`; labels `y_train`, `y_test`, `y`, `label`), .csv with a header and a column per
+    number, .txt and .txt.gz of text.
 
     Args:
         source: A name of `EXAMPLE_SETS`, or a path.
@@ -92,6 +95,43 @@ def load_examples(source: str | Path, *, seed: int = 0) -> Split:
     """
     if str(source) in EXAMPLE_SETS:
         return EXAMPLE_SETS[str(source)](seed)
+    path = _file(source)
+    if _is_text(path):
+        return Split(path.name, *split_text(_text(path)), kind="text")
+    parts = _stored(path)
+    first, second, third = split_rows(parts[0].x, parts[0].labels, seed)
+    if len(parts) == 2:  # the file has its own part to report on
+        first, third = _after_each_other(path, first, third), parts[1]
+    kind, levels = _kind_of(first.x)
+    return Split(path.name, first, second, third, kind=kind, levels=levels)
+
+
+def load_whole(source: str | Path) -> Examples:
+    """Every example of a built-in set or a file, in the order in which they lie, with their row numbers.
+
+    Args:
+        source: As for `load_examples`. Of a file with `x_train` and `x_test`, the first comes before the second, and
+            the rows are counted through.
+
+    Raises:
+        As `load_examples`; a file of few rows is accepted.
+
+    Example:
+        >>> whole = load_whole("digits")
+        >>> len(whole), whole.labels[:5].tolist(), whole.rows[:3].tolist()
+        (1797, [0, 1, 2, 3, 4], [0, 1, 2])
+    """
+    if str(source) in EXAMPLE_SETS:
+        split = EXAMPLE_SETS[str(source)](0)
+        return joined((split.train, split.valid, split.test))
+    path = _file(source)
+    if _is_text(path):
+        text = _text(path)
+        return Examples(text, None, range(len(text)))
+    return _after_each_other(path, *_stored(path))
+
+
+def _file(source: str | Path) -> Path:
     path = Path(source)
     if not path.is_file():
         raise NotFoundError(
@@ -101,16 +141,18 @@ def load_examples(source: str | Path, *, seed: int = 0) -> Split:
         )
     if path.stat().st_size > LARGEST_FILE:
         raise DataError("the file is too large", field="data", expected=f"at most {LARGEST_FILE >> 30} GiB")
-    name = path.name.lower()
-    if name.endswith((".txt", ".txt.gz")):
-        return Split(path.name, *split_text(_text(path)), kind="text")
-    if name.endswith((".npy", ".npz")):
-        return _from_arrays(path, _arrays(path), seed)
-    if name.endswith((".csv", ".csv.gz")):
-        return _from_arrays(path, {"x": _csv(path)}, seed)
-    raise DataError(
-        f"{path.name} is of no known kind", field="data", expected=".npy, .npz, .csv, .txt or .txt.gz", got=path.suffix
-    )
+    if not path.name.lower().endswith((*TEXTS, *ARRAYS, *TABLES)):
+        raise DataError(
+            f"{path.name} is of no known kind",
+            field="data",
+            expected=".npy, .npz, .csv, .txt or .txt.gz",
+            got=path.suffix,
+        )
+    return path
+
+
+def _is_text(path: Path) -> bool:
+    return path.name.lower().endswith(TEXTS)
 
 
 def _text(path: Path) -> str:
@@ -144,9 +186,18 @@ def _csv(path: Path) -> np.ndarray:
     import pandas as pd
 
     try:
+        first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
         frame = pd.read_csv(path)
     except (ValueError, OSError) as error:
         raise DataError(f"{path.name} is no table: {error}", field="data") from error
+    names = [str(name) for name in first.iloc[0]]  # as they are written: pandas renames those that stand twice
+    if all(_is_number(name) for name in names):
+        raise DataError(
+            f"the first line of {path.name} holds numbers where the names of the columns belong",
+            field="data",
+            got=", ".join(names[:5]),
+            todo="add a header, a first line of names such as " + ",".join(f"x{k}" for k in range(min(len(names), 3))),
+        )
     wrong = [str(name) for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
     if wrong:
         raise DataError(
@@ -155,15 +206,20 @@ def _csv(path: Path) -> np.ndarray:
     return frame.to_numpy(float)
 
 
-def _from_arrays(path: Path, arrays: dict[str, np.ndarray], seed: int) -> Split:
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _stored(path: Path) -> tuple[Examples, ...]:
+    """What a file of numbers holds: all its examples, or those to train on and those to report on."""
+    arrays = _arrays(path) if path.name.lower().endswith(ARRAYS) else {"x": _csv(path)}
     if "x_train" in arrays:
-        train = Examples(arrays["x_train"], arrays.get("y_train"))
-        if "x_test" not in arrays:
-            parts = split_rows(train.x, train.labels, seed)
-        else:
-            first, second, third = split_rows(train.x, train.labels, seed)
-            joined = _joined(first, third)  # the file has its own part to report on
-            parts = (joined, second, Examples(arrays["x_test"], arrays.get("y_test")))
+        names = [("x_train", "y_train"), ("x_test", "y_test")]
+        parts = [Examples(arrays[x], arrays.get(y)) for x, y in names if x in arrays]
     else:
         of_numbers = [name for name, values in arrays.items() if values.ndim > 1]
         name = "x" if "x" in arrays else of_numbers[0] if len(of_numbers) == 1 else None
@@ -174,17 +230,26 @@ def _from_arrays(path: Path, arrays: dict[str, np.ndarray], seed: int) -> Split:
                 expected="one called x, or x_train and x_test",
                 got=", ".join(arrays),
             )
-        labels = next((arrays[key] for key in ("y", "label", "labels") if key in arrays), None)
-        parts = split_rows(arrays[name], labels, seed)
+        parts = [Examples(arrays[name], next((arrays[y] for y in ("y", "label", "labels") if y in arrays), None))]
+    found: list[Examples] = []
+    begin = 0
     for part in parts:
         _check(path, part)
-    kind, levels = _kind_of(parts[0].x)
-    return Split(path.name, *parts, kind=kind, levels=levels)
+        found.append(Examples(part.x, part.labels, np.arange(begin, begin + len(part))))
+        begin += len(part)
+    return tuple(found)
 
 
-def _joined(first: Examples, second: Examples) -> Examples:
-    labels = None if first.labels is None else np.concatenate([first.labels, second.labels])
-    return Examples(np.concatenate([first.x, second.x]), labels)
+def _after_each_other(path: Path, *parts: Examples) -> Examples:
+    x, labels, rows = ([getattr(part, name) for part in parts] for name in ("x", "labels", "rows"))
+    if len({part.shape[1:] for part in x}) > 1 or len({part is None for part in labels}) > 1:
+        raise DataError(
+            f"the parts of {path.name} are not alike",
+            field="data",
+            expected="x_train and x_test of one shape, both with labels or neither",
+            got=", ".join(str(part.shape[1:]) for part in x),
+        )
+    return Examples(np.concatenate(x), None if labels[0] is None else np.concatenate(labels), np.concatenate(rows))
 
 
 def _check(path: Path, part: Examples) -> None:

@@ -1,6 +1,7 @@
 """Examples with their conditions, in three parts: to train on, to decide on, to report on."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,10 +19,13 @@ class Examples:
     Args:
         x: An array with the examples along its first axis, or one long text.
         labels: A label for each, shape (n,), or None.
+        rows: The number of each example (of a text: of each character) in the set as it lies, counted from 0; None
+            where it lies in no set.
     """
 
     x: Any
     labels: np.ndarray | None = None
+    rows: Sequence[int] | np.ndarray | None = None
 
     def __len__(self) -> int:
         """How many examples, or characters of a text."""
@@ -76,12 +80,32 @@ def split_rows(x: np.ndarray, labels: np.ndarray | None, seed: int) -> tuple[Exa
     order = named_generator(seed, "split").permutation(len(x))
     edges = (0, int(0.8 * len(x)), int(0.9 * len(x)), len(x))
     parts = [order[a:b] for a, b in pairwise(edges)]
-    first, second, third = (Examples(x[part], None if labels is None else labels[part]) for part in parts)
+    first, second, third = (Examples(x[part], None if labels is None else labels[part], part) for part in parts)
     return first, second, third
 
 
 def split_text(text: str) -> tuple[Examples, Examples, Examples]:
     """A text cut into its first nine tenths, and the two halves of the rest."""
     edges = (0, int(0.9 * len(text)), int(0.95 * len(text)), len(text))
-    first, second, third = (Examples(text[a:b]) for a, b in pairwise(edges))
+    first, second, third = (Examples(text[a:b], None, range(a, b)) for a, b in pairwise(edges))
     return first, second, third
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Parts of one set put together again, in the order in which the set lies.
+
+    Args:
+        parts: With their row numbers, and with labels all or none.
+
+    Example:
+        >>> parts = split_rows(np.arange(20.0)[:, None], None, seed=0)
+        >>> joined(parts).x[:4, 0].tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    rows = np.concatenate([np.asarray(part.rows) for part in parts])
+    order = np.argsort(rows)
+    if isinstance(parts[0].x, str):
+        in_order = sorted(parts, key=lambda part: part.rows[0] if len(part) else 0)  # each is one stretch of the text
+        return Examples("".join(part.x for part in in_order), None, range(len(rows)))
+    labels = None if parts[0].labels is None else np.concatenate([part.labels for part in parts])[order]
+    return Examples(np.concatenate([part.x for part in parts])[order], labels, rows[order])

@@ -1,0 +1,83 @@
+"""Sets and files of examples: shared out for a training, or whole and in their order."""
+
+import numpy as np
+import pytest
+
+from modelwright.core.errors import DataError
+from modelwright.data.examples import EXAMPLE_SETS, load_examples, load_whole
+
+TEXT = "".join(f"Line {k} of a text with some words in it.\n" for k in range(40))
+
+
+@pytest.mark.parametrize("name", EXAMPLE_SETS)
+def test_parts_of_a_set_are_rows_of_the_whole(name):
+    split, whole = load_examples(name), load_whole(name)
+    parts = (split.train, split.valid, split.test)
+    assert sorted(row for part in parts for row in part.rows) == list(range(len(whole)))
+    for part in parts:
+        if isinstance(whole.x, str):
+            assert part.x == whole.x[part.rows[0] : part.rows[-1] + 1]
+        else:
+            assert (part.x == whole.x[part.rows]).all()
+        assert part.labels is None or (part.labels == whole.labels[part.rows]).all()
+
+
+def test_a_whole_built_in_set_is_in_the_order_of_its_source():
+    sklearn = pytest.importorskip("sklearn.datasets")
+    source, whole = sklearn.load_digits(), load_whole("digits")
+    assert (whole.x[..., 0] == source.images).all()
+    assert (whole.labels == source.target).all()
+
+
+def test_a_whole_file_has_every_row_in_order(tmp_path):
+    x = np.arange(42.0).reshape(21, 2)
+    np.save(tmp_path / "x.npy", x)
+    assert (load_whole(tmp_path / "x.npy").x == x).all()
+    assert load_whole(tmp_path / "x.npy").rows.tolist() == list(range(21))
+    test = load_examples(tmp_path / "x.npy").test
+    assert (test.x == x[test.rows]).all()
+
+
+def test_a_file_of_few_rows_can_be_asked_about_though_not_trained_on(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((3, 2)))
+    assert len(load_whole(tmp_path / "x.npy")) == 3
+    with pytest.raises(DataError, match="too few examples to share out"):
+        load_examples(tmp_path / "x.npy")
+
+
+def test_parts_of_a_file_are_counted_through(tmp_path):
+    x = np.arange(60.0).reshape(30, 2)
+    y = np.arange(30)
+    # The part that is reported on comes first in the file; what is trained on is still counted first.
+    np.savez(tmp_path / "x.npz", x_test=x[20:], y_test=y[20:], x_train=x[:20], y_train=y[:20])
+    whole, split = load_whole(tmp_path / "x.npz"), load_examples(tmp_path / "x.npz")
+    assert (whole.x == x).all()
+    assert (whole.labels == y).all()
+    assert split.test.rows.tolist() == list(range(20, 30))
+    assert (split.test.x == x[20:]).all()
+    assert sorted([*split.train.rows, *split.valid.rows]) == list(range(20))
+
+
+def test_parts_that_are_not_alike_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=np.ones((20, 2)), x_test=np.ones((5, 3)))
+    with pytest.raises(DataError, match=r"the parts of x.npz are not alike; expected .* got '\(2,\), \(3,\)'"):
+        load_whole(tmp_path / "x.npz")
+
+
+def test_a_whole_text_is_the_text(tmp_path):
+    (tmp_path / "x.txt").write_text(TEXT, encoding="utf-8")
+    assert load_whole(tmp_path / "x.txt").x == TEXT
+    test = load_examples(tmp_path / "x.txt").test
+    assert test.x == TEXT[test.rows[0] :]
+
+
+@pytest.mark.parametrize("first", ["0.5,1.5", "0,0", "1e-3,nan", "0,1"], ids=["numbers", "twice", "odd", "counted"])
+def test_a_table_without_a_header_is_refused_before_its_first_row_is_lost(tmp_path, first):
+    (tmp_path / "x.csv").write_text(first + "\n" + "1.0,2.0\n" * 20, encoding="utf-8")
+    with pytest.raises(DataError, match=r"the first line of x.csv holds numbers .*; add a header, .* such as x0,x1"):
+        load_whole(tmp_path / "x.csv")
+
+
+def test_a_table_with_a_header_has_all_its_rows(tmp_path):
+    (tmp_path / "x.csv").write_text("width,2\n" + "1.0,2.0\n" * 20, encoding="utf-8")
+    assert load_whole(tmp_path / "x.csv").x.shape == (20, 2)
