@@ -137,6 +137,14 @@ def test_a_configuration_is_explained(project, capsys, tmp_path):
     assert values["activation"][1:3] == ["relu", "default of VAE"]
 
 
+def test_an_entry_of_the_zoo_is_explained_with_its_modality(project, capsys):
+    code, said = run(project, capsys, "explain", "vae_digits", "--json")
+    values = {row[0]: row[1] for table in json.loads(said.out) for row in table["rows"]}
+    assert code == 0
+    assert values["modality"] == "image (levels 17)"
+    assert values["schedule"] in ("constant", "cosine", "linear")
+
+
 def test_the_zoo_is_listed_and_shown(project, capsys):
     code, said = run(project, capsys, "zoo", "list", "--category", "vision")
     assert code == 0

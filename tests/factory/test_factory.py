@@ -14,6 +14,7 @@ from modelwright.factory.reference import with_reference
 from modelwright.factory.stored_models import DESCRIPTION, load_model, save_model
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, count_parameters
+from modelwright.generative.training.defaults import TRAINING_DEFAULTS
 
 VAE = "modelwright.generative.vae.VAE"
 
@@ -122,6 +123,19 @@ def test_parameters_that_were_given_survive():
 def test_an_explanation_counts_what_is_built():
     config = small()
     assert explain(config).n_parameters == count_parameters(create_model(config, rngs=0))
+
+
+def test_an_explanation_says_how_it_would_be_trained():
+    config = small(metadata={"training_defaults": {"batch_size": 32, "epochs": 2}})
+    found = explain(config, modality={"name": "image", "levels": 17})
+    training = {each.name: (each.value, each.origin) for each in found.training}
+    assert set(training) == set(TRAINING_DEFAULTS)
+    assert training["batch_size"] == (32, "training_defaults")
+    assert training["epochs"] == (2.0, "training_defaults")
+    assert training["learning_rate"] == (1e-3, "default of the trainer")
+    rows = {row[0]: row[1] for table in found.tables() for row in table.rows}
+    assert rows["modality"] == "image (levels 17)"
+    assert rows["clip"] == "none"
 
 
 def test_an_explanation_allocates_nothing():

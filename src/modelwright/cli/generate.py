@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from modelwright.catalog.generative_model import GenerativeModel
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-SUFFIXES = (".png", ".npy", ".txt")
 
 
 @click.command(context_settings=_HELP)
@@ -72,7 +71,7 @@ def certify(model_id: str, run_ref: str | None, seed: int, as_json: bool) -> Non
 @click.argument("configuration", type=click.Path(dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(configuration: str, as_json: bool) -> None:
-    """Say what a configuration file would build: every value and where it came from, sizes and costs."""
+    """Say what a configuration file or an entry of the zoo would build: each value with its origin, sizes, costs."""
     from modelwright.configuration import ModelConfiguration
     from modelwright.core.sections import table_document
     from modelwright.factory.explanation import explain as explained
@@ -80,7 +79,7 @@ def explain(configuration: str, as_json: bool) -> None:
 
     known = configuration in zoo.files() and not Path(configuration).exists()
     config = zoo.configuration(configuration) if known else ModelConfiguration.from_file(configuration)
-    tables = explained(config).tables()
+    tables = explained(config, modality=zoo.entry(configuration).modality if known else None).tables()
     if as_json:
         show_json([table_document(table) for table in tables])
         return

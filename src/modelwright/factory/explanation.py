@@ -1,6 +1,7 @@
 """What a configuration would build: every value and where it came from, sizes and costs, with nothing allocated."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelwright.configuration import ModelConfiguration
@@ -9,9 +10,11 @@ from modelwright.core.sections import Table
 from modelwright.factory.creation import as_rngs
 from modelwright.factory.family import ExplainingBuilder
 from modelwright.factory.model_types import model_types
+from modelwright.factory.work import operations
 
 if TYPE_CHECKING:
     from modelwright.generative.reading import Resolved
+    from modelwright.generative.training.defaults import TrainingDefaults
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,10 @@ class Explanation:
         parts: First name below the model -> numbers that training moves in it.
         batch_size: Examples of one update, for memory and work.
         training_bytes: Of parameters, gradient and both moments of Adam, in single precision.
-        flops: Of loss and gradient over one batch, as the compiler counts them; None where it does not say.
+        flops: Operations of losses and gradients in one update, see `operations`; None where a loop has no known end.
         offers: What the model would answer.
+        training: Every setting of training, where no other is given to the trainer.
+        modality: Of the codec before the model: its name and options; None where there is none.
     """
 
     model_type: str
@@ -37,6 +42,8 @@ class Explanation:
     training_bytes: int
     flops: float | None
     offers: tuple[str, ...]
+    training: "tuple[Resolved, ...]" = ()
+    modality: Mapping[str, Any] | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -46,9 +53,11 @@ class Explanation:
     def tables(self) -> tuple[Table, ...]:
         """The explanation for people."""
         values = tuple((each.name, _plain(each.value), each.origin, each.meaning) for each in self.resolved)
+        training = tuple((each.name, _plain(each.value), each.origin) for each in self.training)
         sizes = (
             ("family", self.model_type),
             ("offers", ", ".join(self.offers)),
+            ("modality", "none" if self.modality is None else _options(self.modality)),
             *((f"parameters in {name}", f"{number:,}") for name, number in self.parts.items()),
             ("parameters", f"{self.n_parameters:,}"),
             ("memory of training, without activations", f"{self.training_bytes / 2**20:,.1f} MiB"),
@@ -59,12 +68,17 @@ class Explanation:
         )
         return (
             Table(f"What {self.class_name} would be built with", ("value of", "value", "from", "meaning"), values),
+            Table("What it would be trained with", ("value of", "value", "from"), training),
             Table("What it would cost", ("figure", "value"), sizes),
         )
 
 
-def explain(config: ModelConfiguration) -> Explanation:
+def explain(config: ModelConfiguration, *, modality: str | Mapping[str, Any] | None = None) -> Explanation:
     """What a configuration would build.
+
+    Args:
+        config: The configuration.
+        modality: What the raw data would be: a name, or a mapping with `name` and the codec's options, as in the zoo.
 
     Raises:
         ConfigurationError: it cannot be built, with the reason that building it would give.
@@ -73,13 +87,13 @@ def explain(config: ModelConfiguration) -> Explanation:
         >>> config = ModelConfiguration(name="small", model_class="modelwright.generative.vae.VAE",
         ...                             input_dim=(8, 8, 1), hidden_dims=[32], output_dim=2)
         >>> explain(config).n_parameters
-        4452
+        4420
     """
     import jax
     import jax.numpy as jnp
     from flax import nnx
 
-    from modelwright.generative.protocol import Batch
+    from modelwright.generative.protocol import OFFERS, Batch
     from modelwright.generative.training.defaults import TrainingDefaults
 
     builder = model_types().builder_for(config.model_class)
@@ -93,7 +107,8 @@ def explain(config: ModelConfiguration) -> Explanation:
         return model
 
     model = nnx.eval_shape(made)
-    batch_size = TrainingDefaults.from_mapping(config.training_defaults).settings.batch_size
+    defaults = TrainingDefaults.from_mapping(config.training_defaults)
+    batch_size = defaults.settings.batch_size
     params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     parts = {str(name): sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in params.items()}
     discrete = model.levels is not None and model.levels > 2
@@ -114,10 +129,9 @@ def explain(config: ModelConfiguration) -> Explanation:
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     try:
-        lowered = jax.jit(jax.grad(loss)).lower(of_training, rest, Batch(x, cond), key)
-        costs = lowered.cost_analysis() or {}
-    except CapabilityError:
-        costs = {}
+        flops = operations(jax.make_jaxpr(jax.grad(loss))(of_training, rest, Batch(x, cond), key))
+    except CapabilityError:  # a model without a loss cannot be trained
+        flops = None
     return Explanation(
         model_types().type_of(config.model_class),
         type(model).__name__,
@@ -125,12 +139,33 @@ def explain(config: ModelConfiguration) -> Explanation:
         parts,
         batch_size,
         16 * sum(parts.values()),
-        float(costs["flops"]) if costs.get("flops", -1.0) >= 0.0 else None,
-        tuple(name for name in ("sample", "log_prob", "encode", "decode", "condition") if name in model.offers),
+        flops,
+        tuple(name for name in OFFERS if name in model.offers),
+        _training(defaults, config),
+        {"name": modality} if isinstance(modality, str) else modality,
     )
 
 
+def _training(defaults: "TrainingDefaults", config: ModelConfiguration) -> "tuple[Resolved, ...]":
+    from modelwright.generative.reading import Resolved
+    from modelwright.generative.training.defaults import DURATIONS
+
+    values = {name: getattr(defaults, name) for name in DURATIONS} | asdict(defaults.settings)
+    given = config.training_defaults
+    return tuple(
+        Resolved(name, value, "training_defaults" if name in given else "default of the trainer")
+        for name, value in values.items()
+    )
+
+
+def _options(modality: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{name} {_plain(value)}" for name, value in modality.items() if name != "name")
+    return f"{modality['name']} ({options})" if options else str(modality["name"])
+
+
 def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, tuple):
         return " x ".join(map(str, value)) if value else "none"
     return str(value)

@@ -18,7 +18,6 @@ from modelwright.factory.family import AbstractFamilyBuilder
 from modelwright.factory.model_types import model_types
 
 BEGIN = "<!-- what follows is written by python -m modelwright.factory.reference -->"
-OFFERS = ("sample", "log_prob", "encode", "decode", "condition")
 END = "<!-- end of what is written -->"
 
 
@@ -55,6 +54,8 @@ def _lines() -> Iterator[str]:
 
 
 def _model(name: str, model_class: Any) -> Iterator[str]:
+    from modelwright.generative.protocol import OFFERS
+
     first, *paragraphs = (inspect.getdoc(model_class) or "").split("\n\n")
     dims = next((p for p in paragraphs if any(f in p for f in ("input_dim", "output_dim", "hidden_dims"))), "")
     offers = [each for each in OFFERS if each in model_class.offers]
