@@ -440,7 +440,7 @@ def test_data_that_do_not_fit_are_refused(data, message):
         ({"steps": 2.5}, "steps: not accepted"),
         ({}, "steps: for how long?"),
         ({"steps": 2, "patience": 3}, "patience: stopping early needs data that are not trained on"),
-        ({"steps": 2, "resume": "yes"}, "resume: not accepted; expected True, False or 'auto', got 'yes'"),
+        ({"steps": 2, "resume": "yes"}, "resume: not accepted; expected True, False, 'auto' or 'if usable', got 'yes'"),
         ({"steps": 2, "batch_size": 0}, "batch_size: not accepted"),
     ],
 )

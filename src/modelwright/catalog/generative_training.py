@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modelwright import __version__
 from modelwright.catalog.generative_findings import (
     course_finding,
     figure_finding,
@@ -19,7 +21,7 @@ from modelwright.catalog.generative_findings import (
 )
 from modelwright.catalog.generative_pictures import loss_picture, samples_picture
 from modelwright.core.errors import ConfigurationError, DataError
-from modelwright.core.files import json_text
+from modelwright.core.files import json_text, make_folder
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell, Section, Table, TrainingOutcome
 from modelwright.core.verdict import Finding, Verdict
@@ -31,6 +33,7 @@ from modelwright.generative.training import Fit, Rows, Trainer, TrainingDefaults
 from modelwright.generative.vae.autoencoder import AbstractAutoencoder
 from modelwright.generative.vae.report import latent_report
 from modelwright.modalities import AdaptedModel, TextCodec
+from modelwright.runs.locks import acquire
 from modelwright.zoo import Zoo, ZooEntry
 
 BLOCK = 256
@@ -61,14 +64,23 @@ def train_entry(
     config = zoo.configuration(name, **overrides)
     model = zoo.create_model(name, rngs=overrides.get("seed", 0), **overrides)
     defaults = TrainingDefaults.from_mapping(config.training_defaults)
-    checkpoints = folder / hashlib.sha256((json_text(overrides) + json_text(data.describe())).encode()).hexdigest()[:16]
-    fit = Trainer(model).fit(
-        trained_on(model, data.train),
-        eval_data=trained_on(model, data.valid),
-        patience=defaults.patience,
-        checkpoint_dir=checkpoints,
-        progress=progress,
-    )
+    what = json_text({"model": model.recipe, "data": data.describe(), "version": __version__})
+    checkpoints = folder / hashlib.sha256(what.encode()).hexdigest()[:16]
+    lock = acquire(make_folder(folder) / f"{checkpoints.name}.lock")
+    if lock is None:  # the same training runs in another process: each keeps its own checkpoints
+        checkpoints = folder / f"{checkpoints.name}-{os.getpid()}"
+    try:
+        fit = Trainer(model).fit(
+            trained_on(model, data.train),
+            eval_data=looked_at(model, data.valid),
+            patience=defaults.patience,
+            checkpoint_dir=checkpoints,
+            resume="if usable",
+            progress=progress,
+        )
+    finally:
+        if lock is not None:
+            lock.release()
     progress(ProgressEvent("check", 0, 1, "figures"))
     reached = held_out_nats(model, data.test)
     outcome = _outcome(entry, data, model, fit, reached, overrides)
@@ -83,6 +95,14 @@ def trained_on(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows
         return Windows(jnp.asarray(x), model.example_shape[0])
     labels = part.labels if model.condition.width else None
     return Rows(jnp.asarray(x), None if labels is None else jnp.asarray(labels))
+
+
+def looked_at(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows:
+    """A part of the data as the trainer looks at it: a text in windows that follow each other, not in all of them."""
+    if not isinstance(part.x, str):
+        return trained_on(model, part)
+    x, length = prepared(model, part), model.example_shape[0]
+    return Rows(jnp.asarray(x[: len(x) // length * length].reshape(-1, length)))
 
 
 def prepared(model: AbstractGenerativeModel, part: Examples) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import suggestion
+from modelwright.generative.nets.activations import activation_named
 from modelwright.generative.parameters import Parameter
 
 FIELDS = ("input_dim", "hidden_dims", "output_dim", "activation", "dropout_rate")
@@ -94,8 +95,14 @@ class Reading:
         return self._note("output_dim", self.configuration.output_dim, default)
 
     def activation(self, default: str) -> str:
-        """The name of the non-linearity."""
-        return self._note("activation", self.configuration.activation, default)
+        """The name of the non-linearity.
+
+        Raises:
+            ConfigurationError: there is none of this name.
+        """
+        found: str = self._note("activation", self.configuration.activation, default)
+        activation_named(found)
+        return found
 
     def dropout_rate(self, default: float = 0.0) -> float:
         """The share of units left out while training."""

@@ -116,6 +116,14 @@ class ImageCodec(AbstractCodec):
                 expected=f"whole numbers from 0 to {self.levels - 1}",
                 got=f"{x.min()} to {x.max()}" if x.dtype.kind in "buif" and x.size else str(x.dtype),
             )
+        if self.levels > 2 and len(x) > 1 and x.max() <= 1:
+            raise DataError(
+                "nothing but zeros and ones: nearly black images",
+                field="data",
+                expected=f"whole numbers up to {self.levels - 1}",
+                got=f"{x.min()} to {x.max()}",
+                todo=f"multiply them by {self.levels - 1}, or make the codec with levels=2",
+            )
         return x.astype(np.uint8 if self.levels <= 256 else np.int32)
 
     def present(self, x: np.ndarray) -> np.ndarray:

@@ -75,6 +75,10 @@ def split_rows(x: np.ndarray, labels: np.ndarray | None, seed: int) -> tuple[Exa
         labels: Shape (n,), or None.
         seed: Of the shuffling.
     """
+    if np.ndim(x) == 0:
+        raise DataError("a single number", field="data", expected="examples along the first axis", got=x)
+    if labels is not None and np.shape(labels)[:1] != (len(x),):
+        raise DataError("labels of other examples", field="data", expected=f"{len(x)} of them", got=np.shape(labels))
     if len(x) < 10:
         raise DataError("too few examples to share out", field="data", expected="at least 10", got=len(x))
     order = named_generator(seed, "split").permutation(len(x))

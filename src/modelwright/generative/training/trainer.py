@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, StorageError
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import named_seed
 from modelwright.generative.protocol import AbstractGenerativeModel
@@ -99,7 +99,7 @@ class Trainer:
         patience: int | None = None,
         checkpoint_dir: Path | str | None = None,
         checkpoint_seconds: float = 60.0,
-        resume: bool | Literal["auto"] = "auto",
+        resume: bool | Literal["auto", "if usable"] = "auto",
         progress: ProgressCallback = ignore_progress,
     ) -> Fit:
         """Train the model in place.
@@ -114,8 +114,10 @@ class Trainer:
             patience: Stop after so many looks without a smaller loss, and keep the model as it was at the best; by
                 default as the model's configuration says, when there are eval_data.
             checkpoint_dir: Folder for checkpoints; a training that was killed goes on from it to the bit.
-            checkpoint_seconds: Seconds between two checkpoints; there is one at the end always.
-            resume: True needs a checkpoint, False begins anew, "auto" goes on where there is one.
+            checkpoint_seconds: Seconds between two checkpoints, a sixth of it before the first; there is one at the end
+                always, and one when the training is interrupted (Ctrl-C).
+            resume: True needs a checkpoint, False begins anew, "auto" goes on where there is one; "if usable" begins
+                anew, with a note, where it is damaged or of another training.
             progress: Called with `ProgressEvent`s of the stage "train".
 
         Raises:
@@ -133,6 +135,7 @@ class Trainer:
         held_out = None if eval_data is None else as_examples(eval_data, self.model, field="eval_data")
         if patience is None and held_out is not None:
             patience = defaults.patience
+        patience = None if patience is None else _whole(patience, "patience")
         if patience is not None and held_out is None:
             raise ConfigurationError(
                 "stopping early needs data that are not trained on", field="patience", todo="pass eval_data"
@@ -141,7 +144,12 @@ class Trainer:
         run = _Run(self.model, settings, examples, held_out, steps, every, patience, progress)
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         run.begin(folder, resume)
-        run.train(folder, checkpoint_seconds)
+        try:
+            run.train(folder, checkpoint_seconds)
+        except KeyboardInterrupt:  # raised by the progress callback, between two stretches
+            if folder is not None:
+                run.keep(folder)
+            raise
         return run.finish(time.perf_counter() - began)
 
 
@@ -187,35 +195,49 @@ class _Run:
         }
 
     def begin(self, folder: Path | None, resume: Any) -> None:
-        if resume not in (True, False, "auto"):
-            raise ConfigurationError("not accepted", field="resume", expected="True, False or 'auto'", got=resume)
+        if resume not in (True, False, "auto", "if usable"):
+            expected = "True, False, 'auto' or 'if usable'"
+            raise ConfigurationError("not accepted", field="resume", expected=expected, got=resume)
         there = folder is not None and (folder / MANIFEST).is_file()
         if resume is True and not there:
             raise ConfigurationError(
                 "there is no checkpoint to resume from", field="resume", got=str(folder), todo="pass resume='auto'"
             )
-        if not there or resume is False:
+        goes_on = there and resume is not False
+        if goes_on:
+            self._make_ready()
+            try:
+                self._go_on_from(folder)  # type: ignore[arg-type]
+            except (ConfigurationError, StorageError) as error:
+                if resume != "if usable":
+                    raise
+                note = f"beginning anew, the training that was stopped cannot be gone on with: {error}"
+                self.progress(ProgressEvent("train", 0, self.steps, "steps", note=note))
+                goes_on = False
+        if not goes_on:
             size = self.examples.size
             some = numbers_of_steps(size, min(BEGIN_WITH, size), 0, 1, self.settings.seed)[0]
             self.model.begin(self.examples.take(jnp.asarray(some)), key=jax.random.fold_in(self.key, 0))
-        # as compiled steps see it: what `begin` has made is part of the structure
+            self._make_ready()
+
+    def _make_ready(self) -> None:
+        """The state of the model as it is, and its structure as compiled steps see it."""
         graph, _, _ = nnx.split(self.model, nnx.Param, ...)
         self.program = replace(self.program, graph=graph)
         self.state = self.placement.on_devices(begun(self.program, self.model))
-        if there and resume is not False:
-            self._go_on_from(folder)  # type: ignore[arg-type]
 
     def _go_on_from(self, folder: Path) -> None:
         like = {"state": self.state, "best": (self.state.params, self.state.rest)}
-        self.step, found, kept = read_checkpoint(folder, self.what, like)
-        if self.step > self.steps:
+        step, found, kept = read_checkpoint(folder, self.what, like)
+        if step > self.steps:
             raise ConfigurationError(
-                f"the checkpoint in {folder} has made {self.step} steps",
+                f"the checkpoint in {folder} has made {step} steps",
                 field="steps",
-                expected=f"at least {self.step}",
+                expected=f"at least {step}",
                 got=self.steps,
                 todo="pass resume=False to begin anew, or choose another folder",
             )
+        self.step = step
         self.state = self.placement.on_devices(found["state"])
         self.every = int(kept["every"])
         # JSON knows no numbers that are not finite
@@ -229,7 +251,11 @@ class _Run:
         self.ended = "diverged" if self._is_lost() else "early" if self._is_over() else "complete"
 
     def train(self, folder: Path | None, checkpoint_seconds: float) -> None:
-        stretch, written, compiled = 1, time.perf_counter(), False
+        stretch, compiled = 1, False
+        due = time.perf_counter() + checkpoint_seconds / 6.0
+        if self.step:
+            note = f"going on from step {self.step:,} of a training that was stopped"
+            self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=note))
         while self.step < self.steps and self.ended == "complete":
             next_look = self.every - self.step % self.every
             count = min(stretch, self.steps - self.step, next_look)
@@ -244,11 +270,11 @@ class _Run:
                 self.ended = "diverged"
             if self.step % self.every == 0 or self.step == self.steps:
                 self._evaluate()
-            if folder is not None and time.perf_counter() - written > checkpoint_seconds:
-                self._keep(folder)
-                written = time.perf_counter()
+            if folder is not None and time.perf_counter() > due:
+                self.keep(folder)
+                due = time.perf_counter() + checkpoint_seconds
         if folder is not None:
-            self._keep(folder)
+            self.keep(folder)
 
     def _advance(self, count: int) -> None:
         """Make steps; fewer when the training diverges."""
@@ -299,7 +325,7 @@ class _Run:
         """Parameters, averaged where an average was asked for, and the other variables."""
         return (self.state.params if self.state.average is None else self.state.average), self.state.rest
 
-    def _keep(self, folder: Path) -> None:
+    def keep(self, folder: Path) -> None:
         best = self._kept() if self.best is None else self.best
         kept = {"history": self.history, "evaluations": self.evaluations, "every": self.every}
         write_checkpoint(folder, self.what, self.step, {"state": self.state, "best": best}, kept)
