@@ -109,7 +109,9 @@ def joined(parts: Sequence[Examples]) -> Examples:
     rows = np.concatenate([np.asarray(part.rows) for part in parts])
     order = np.argsort(rows)
     if isinstance(parts[0].x, str):
-        in_order = sorted(parts, key=lambda part: int(np.append(part.rows, 0)[0]))  # each is one stretch of it
+        in_order = sorted(
+            parts, key=lambda part: int(np.append(np.asarray(part.rows), 0)[0])
+        )  # each is one stretch of it
         return Examples("".join(part.x for part in in_order), None, range(len(rows)))
     labels = None if parts[0].labels is None else np.concatenate([part.labels for part in parts])[order]
     return Examples(np.concatenate([part.x for part in parts])[order], labels, rows[order])
