@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from modelwright.core.errors import ConfigurationError
@@ -85,11 +86,13 @@ class Condition:
             return cond
         if not jnp.issubdtype(cond.dtype, jnp.integer):
             raise ConfigurationError("no labels", field="cond", expected="whole numbers", got=str(cond.dtype))
-        if not isinstance(cond, jax.core.Tracer) and n and not bool(((cond >= 0) & (cond < self.n_classes)).all()):
+        # Known labels are compared outside of JAX: while something is compiled, its comparisons have no value yet.
+        labels = None if isinstance(cond, jax.core.Tracer) else np.asarray(cond)
+        if labels is not None and n and not ((labels >= 0) & (labels < self.n_classes)).all():
             raise ConfigurationError(
                 "labels that the model does not know",
                 field="cond",
                 expected=f"whole numbers from 0 to {self.n_classes - 1}",
-                got=f"{int(cond.min())} to {int(cond.max())}",
+                got=f"{int(labels.min())} to {int(labels.max())}",
             )
         return jax.nn.one_hot(cond, self.n_classes)
