@@ -153,7 +153,7 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             raise NotFoundError(
                 "the run does not say which data it was trained on", field="data", todo="name the data to ask about"
             )
-        part = load_examples(trained_on).test if source is None else load_whole(source)
+        part = load_examples(str(trained_on)).test if source is None else load_whole(source)
         model = self.model(run)
         found = log_probabilities(model, part, limit=limit)
         rows = row_numbers(model, part, len(found.value))
