@@ -19,7 +19,16 @@ def weights(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=list(INSTANCES))
+# a differential equation is solved for every entry of its laws' Jacobians, and Glow's layers compile long
+DEAR = ("continuous", "Glow of labels", "VQVAE of labels")
+
+
+def _instances():
+    for name in INSTANCES:
+        yield pytest.param(name, marks=pytest.mark.slow if name.startswith(DEAR) else ())
+
+
+@pytest.fixture(scope="module", params=_instances())
 def subject(request, weights):
     return Subject(*INSTANCES[request.param].made(weights))
 

@@ -2,12 +2,16 @@
 
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jaxtyping import Array
 
 from modelwright.catalog.generative_training import train_entry
 from modelwright.core.errors import ConfigurationError
@@ -15,9 +19,15 @@ from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import Cell
 from modelwright.core.verdict import Finding, Grade, Verdict
 from modelwright.data.examples import EXAMPLE_SETS, load_examples
-from modelwright.generative.protocol import count_parameters
+from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
 from modelwright.generative.training import Rows, Trainer, TrainingSettings
 from modelwright.zoo import Zoo, zoo
+
+EXAMPLES = 2
+"""Examples of the one step, and of the answers."""
+
+TRACED_BEYOND = 1024
+"""Numbers of an example beyond which an autoregressive model is not made to draw."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +43,15 @@ def verified(
     *,
     data: str | None,
     seed: int,
-    project: Path,
     progress: ProgressCallback,
     entries: Zoo = zoo,
 ) -> Verified:
-    """Train an entry and hold its figure against the one stated.
+    """Train an entry and hold its figure against the one stated; nothing of the training is kept.
 
     Args:
         name: Of the entry.
         data: A file with its data; a built-in set needs none.
         seed: Of the training.
-        project: Where nothing is kept; checkpoints go to a temporary folder.
         progress: Called with `ProgressEvent`s.
         entries: Where the entry is.
 
@@ -66,26 +74,87 @@ def verified(
 
 
 def one_step(entries: Zoo, name: str, seed: int, reason: str) -> Verified:
-    """Construction, shapes, and one step that moves the parameters to finite values."""
+    """Construction, one step that moves the parameters to finite values, and answers of the right shapes.
+
+    Args:
+        entries: Where the entry is.
+        name: Of the entry.
+        seed: Of weights, examples and noise.
+        reason: Why it is not trained.
+    """
     model = entries.create_model(name, rngs=seed)
     generator = np.random.default_rng(seed)
-    levels = model.levels or 2
-    x = generator.integers(0, levels, (2, *model.example_shape))
-    cond = jnp.zeros(2, jnp.int32) if model.condition.n_classes else None
+    shape = (EXAMPLES, *model.example_shape)
+    x = jnp.asarray(
+        generator.normal(size=shape) if model.levels is None else generator.integers(0, model.levels, shape)
+    )
+    cond = None
+    if model.condition.n_classes:
+        cond = jnp.arange(EXAMPLES) % model.condition.n_classes
+    elif model.condition.context_dim:
+        cond = jnp.asarray(generator.normal(size=(EXAMPLES, model.condition.context_dim)))
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(_params(model))]
-    settings = TrainingSettings(batch_size=2)
-    fit = Trainer(model, settings).fit(Rows(jnp.asarray(x), cond), steps=1)
+    settings = TrainingSettings(batch_size=EXAMPLES)
+    fit = Trainer(model, settings).fit(Rows(x, cond), steps=1)
     after = [np.asarray(leaf) for leaf in jax.tree.leaves(_params(model))]
     moved = sum(bool((a != b).any()) for a, b in zip(before, after, strict=True))
     finite = all(np.isfinite(leaf).all() for leaf in after) and fit.skipped == 0
     threshold = "good when one step leaves every number finite and moves most arrays of parameters"
     grade = Grade.GOOD if finite and moved > len(before) // 2 else Grade.PROBLEM
     sentence = f"built, and one step of training moved {moved} of {len(before)} arrays; {reason}"
-    finding = Finding("construction", "one step of training", moved, grade, threshold, sentence, "")
-    return Verified({"parameters": count_parameters(model), "arrays moved": moved}, Verdict.of([finding]))
+    construction = Finding("construction", "one step of training", moved, grade, threshold, sentence, "")
+    return Verified(
+        {"parameters": count_parameters(model), "arrays moved": moved},
+        Verdict.of([construction, answers_finding(model, x, cond)]),
+    )
+
+
+def answers_finding(model: AbstractGenerativeModel, x: Array, cond: Array | None) -> Finding:
+    """Whether samples and log probabilities have the shapes that they should, and are finite.
+
+    An autoregressive model draws one number after the other, in as many whole passes at worst: beyond
+    `TRACED_BEYOND` numbers the shape of its samples is found by tracing alone.
+
+    Args:
+        model: Trained or not.
+        x: Examples, shape (n, *example_shape).
+        cond: What each is conditioned on.
+    """
+    graph, state = nnx.split(model)
+    asked: dict[str, tuple[Callable[[Any, Array], Array], tuple[int, ...]]] = {}
+    if "sample" in model.offers:
+        asked["sample"] = (lambda model, key: model.sample(len(x), key=key, cond=cond), x.shape)
+    if "log_prob" in model.offers:
+        asked["log_prob"] = (lambda model, key: model.log_prob(x, key=key, cond=cond).value, x.shape[:1])
+    numbers = int(np.prod(model.example_shape))
+    said, wrong = [], 0
+    for name, (ask, expected) in asked.items():
+
+        def answer(state: Any, key: Array, ask: Callable[[Any, Array], Array] = ask) -> Array:
+            return ask(nnx.merge(graph, state), key)
+
+        traced = name == "sample" and model.family == "autoregressive" and numbers > TRACED_BEYOND
+        found = (jax.eval_shape if traced else _compiled)(answer, state, jax.random.key(0))
+        words = f"{name} of shape {found.shape}" + (", traced only" if traced else "")
+        if found.shape != expected:
+            words += f" in place of {expected}"
+        elif traced or bool(jnp.isfinite(found).all()):
+            said.append(words)
+            continue
+        else:
+            words += ", not finite"
+        wrong += 1
+        said.append(words)
+    threshold = "good when samples and log probabilities have their shapes and are finite"
+    grade = Grade.UNKNOWN if not asked else Grade.PROBLEM if wrong else Grade.GOOD
+    sentence = "; ".join(said) or "it offers neither samples nor log probabilities"
+    return Finding("answers", "answers of a wrong shape, or not finite", wrong, grade, threshold, sentence, "")
+
+
+def _compiled(answer: Callable[[Any, Array], Array], state: Any, key: Array) -> Array:
+    found: Array = jax.jit(answer)(state, key)
+    return found
 
 
 def _params(model: object) -> object:
-    from flax import nnx
-
     return nnx.state(model, nnx.Param)

@@ -5,10 +5,9 @@ from typing import Any
 import click
 
 from modelwright.cli.console import progress_on_stderr, say, show_json, show_table, show_verdict
-from modelwright.cli.forms import project_folder
 from modelwright.core.errors import ModelwrightError, UntrustedError
 from modelwright.core.interrupts import interrupts_at_progress
-from modelwright.core.sections import Table
+from modelwright.core.sections import Cell, Table
 from modelwright.core.verdict import Grade
 
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -26,7 +25,8 @@ def list_entries(category: str | None, as_json: bool) -> None:
     """List the entries with what they reach, and those that are broken with their error."""
     from modelwright.zoo import zoo as entries
 
-    files, rows, documents, problems = entries.files(), [], [], []
+    files, documents, problems = entries.files(), [], []
+    rows: list[tuple[Cell, ...]] = []
     for name in entries.list_configs(category):
         try:
             entry = entries.entry(name)
@@ -72,7 +72,7 @@ def verify(name: str, data: str | None, seed: int, as_json: bool, quiet: bool) -
     from modelwright.catalog.zoo_verification import verified
 
     with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
-        found = verified(name, data=data, seed=seed, project=project_folder(), progress=progress)
+        found = verified(name, data=data, seed=seed, progress=progress)
     document: dict[str, Any] = {"name": name, "metrics": found.metrics, "verdict": found.verdict.as_document()}
     if as_json:
         show_json(document)

@@ -106,12 +106,11 @@ def joined(parts: Sequence[Examples]) -> Examples:
         >>> joined(parts).x[:4, 0].tolist()
         [0.0, 1.0, 2.0, 3.0]
     """
-    rows = np.concatenate([np.asarray(part.rows) for part in parts])
+    rows_of = [np.asarray(part.rows) for part in parts]
+    rows = np.concatenate(rows_of)
     order = np.argsort(rows)
-    if isinstance(parts[0].x, str):
-        in_order = sorted(
-            parts, key=lambda part: int(np.append(np.asarray(part.rows), 0)[0])
-        )  # each is one stretch of it
-        return Examples("".join(part.x for part in in_order), None, range(len(rows)))
+    if isinstance(parts[0].x, str):  # each part is one stretch of the text
+        stretches = sorted((int(own.min(initial=len(rows))), part.x) for own, part in zip(rows_of, parts, strict=True))
+        return Examples("".join(text for _, text in stretches), None, range(len(rows)))
     labels = None if parts[0].labels is None else np.concatenate([part.labels for part in parts])[order]
     return Examples(np.concatenate([part.x for part in parts])[order], labels, rows[order])
