@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy.integrate import quad_vec
 
 from modelwright.configuration import ModelConfiguration
+from modelwright.data.examples.points import Checkerboard, eight_gaussians, moons
 from modelwright.factory import create_model
 from modelwright.generative.training.settings import TrainingSettings
 from modelwright.generative.training.trainer import Trainer
@@ -33,69 +33,7 @@ FLOWS = {
     "continuous": ("ContinuousFlow", {"rtol": 1e-4, "atol": 1e-4}),
 }
 
-NOISE = 0.1
-"""Of the moons, a standard deviation."""
-
-SPREAD = 0.2
-"""Of each of the eight Gaussians, a standard deviation; their centres lie on a circle of radius 2."""
-
-
-def arcs(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points on the two half circles of the moons, shape (..., 2)."""
-    upper = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    return upper, np.asarray([1.0, 0.5]) - upper
-
-
-def two_moons(generator: np.random.Generator, n: int) -> np.ndarray:
-    """A point on either half circle, with normal noise."""
-    upper, lower = arcs(generator.uniform(0.0, np.pi, n))
-    points = np.where(generator.random((n, 1)) < 0.5, upper, lower)
-    return points + NOISE * generator.standard_normal((n, 2))
-
-
-def two_moons_log_density(x: np.ndarray) -> np.ndarray:
-    """The noise's density, averaged over the half circles by quadrature."""
-
-    def along(angle: float) -> np.ndarray:
-        return sum(
-            np.exp(-((x - centre) ** 2).sum(-1) / (2 * NOISE**2)) / (2 * np.pi * NOISE**2) / (2 * np.pi)
-            for centre in arcs(np.asarray(angle))
-        )
-
-    return np.log(quad_vec(along, 0.0, np.pi, epsrel=1e-8, points=np.linspace(0.0, np.pi, 32))[0])
-
-
-CENTRES = 2.0 * np.stack([np.cos(np.pi / 4 * np.arange(8)), np.sin(np.pi / 4 * np.arange(8))], axis=-1)
-
-
-def eight_gaussians(generator: np.random.Generator, n: int) -> np.ndarray:
-    """One of eight centres on a circle, with normal noise."""
-    return CENTRES[generator.integers(0, 8, n)] + SPREAD * generator.standard_normal((n, 2))
-
-
-def eight_gaussians_log_density(x: np.ndarray) -> np.ndarray:
-    """The mixture's log density."""
-    each = -((x[:, None] - CENTRES) ** 2).sum(-1) / (2 * SPREAD**2) - np.log(2 * np.pi * SPREAD**2)
-    return np.log(np.exp(each).mean(-1))
-
-
-def checkerboard(generator: np.random.Generator, n: int) -> np.ndarray:
-    """Uniform on the eight dark squares of a board of 4 x 4, each of side 1, around zero."""
-    column = generator.integers(0, 4, n)
-    row = 2 * generator.integers(0, 2, n) + column % 2
-    return np.stack([column, row], axis=-1) - 2.0 + generator.random((n, 2))
-
-
-def checkerboard_log_density(x: np.ndarray) -> np.ndarray:
-    """Minus the logarithm of the dark area."""
-    return np.full(len(x), -np.log(8.0))
-
-
-DENSITIES = {
-    "two moons": (two_moons, two_moons_log_density),
-    "8 Gaussians": (eight_gaussians, eight_gaussians_log_density),
-    "checkerboard": (checkerboard, checkerboard_log_density),
-}
+DENSITIES = {"two moons": moons(), "8 Gaussians": eight_gaussians(), "checkerboard": Checkerboard()}
 
 
 def trained(name: str, train: np.ndarray, held_out: np.ndarray, steps: int, seed: int) -> tuple[np.ndarray, float]:
@@ -139,10 +77,11 @@ def main() -> None:
     print("| density | flow | nats | truth | above it (+- se) | seconds | peer | nats | above it | seconds |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for density in options.densities:
-        draw, log_density = DENSITIES[density]
+        plane = DENSITIES[density]
         generator = np.random.default_rng(options.seed)
-        train, held_out = (draw(generator, n).astype(np.float32) for n in (20_000, 10_000))
-        truth = log_density(held_out.astype(np.float64))
+        exact = [plane.draw(n, generator) for n in (20_000, 10_000)]
+        train, held_out = (points.astype(np.float32) for points in exact)
+        truth = plane.log_density(exact[1])  # before rounding, which may push a point over the edge of a square
         with tempfile.TemporaryDirectory() as folder:
             np.savez(Path(folder) / "points.npz", train=train, held_out=held_out)
             for name in options.flows:

@@ -12,6 +12,7 @@ from modelwright.configuration import ModelConfiguration
 from modelwright.factory import create_model
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 from modelwright.generative.training import Trainer, TrainingSettings
+from modelwright.modalities import AbstractCodec
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Instance:
     Args:
         configuration: What to build.
         batch: Examples, from a generator.
+        modality: What the raw data are, where a codec stands before the model.
     """
 
     configuration: ModelConfiguration
     batch: Callable[[np.random.Generator], Batch]
+    modality: "str | AbstractCodec | None" = None
 
     def made(self, weights: str = "fresh") -> tuple[AbstractGenerativeModel, Batch]:
         """The model and some examples.
@@ -33,7 +36,8 @@ class Instance:
             weights: "fresh"; "perturbed": normal numbers of standard deviation 0.3 added to every parameter, so that
                 nothing is at a special value (zeros, identities) any more; "trained": after forty steps.
         """
-        model, batch = create_model(self.configuration, rngs=0), self.batch(np.random.default_rng(0))
+        model = create_model(self.configuration, rngs=0, modality=self.modality)
+        batch = self.batch(np.random.default_rng(0))
         if weights == "trained":
             settings = TrainingSettings(batch_size=8, learning_rate=0.01)
             return Trainer(model, settings).fit((batch.x, batch.cond), steps=40).model, batch

@@ -12,7 +12,8 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.factory import create_model
 from modelwright.generative.autoregressive.alphabet import Levels, MuLaw
 from modelwright.generative.autoregressive.model import compiled_logits
-from modelwright.generative.laws.autoregressive import seen
+from modelwright.generative.autoregressive.wavenet import WaveNet
+from modelwright.generative.laws.autoregressive import seen, sees_no_more
 from modelwright.generative.laws.law import Subject
 from modelwright.generative.nets.causal_convolution import CausalStack
 from modelwright.generative.protocol import Batch
@@ -72,9 +73,22 @@ def test_examples_of_another_shape_are_refused():
 def test_no_blind_spot():
     # What plain masked convolutions miss lies above on the right: two layers of three-pixel kernels reach two columns.
     model = build("PixelCNN", (4, 5, 1), (4,), levels=3, n_layers=2, kernel_size=3)
-    found = seen(model, Subject(model, Batch(jnp.zeros((1, 4, 5, 1)))))
+    _, found = seen(model, Subject(model, Batch(jnp.zeros((1, 4, 5, 1)))))
     picture = found.reshape(4, 5, 4, 5)[3, 2].astype(int)
     assert picture.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]
+
+
+def test_of_long_examples_some_places_are_tried(monkeypatch):
+    model = build("WaveNet", (70,), levels=3, n_layers=3)
+    subject = Subject(model, Batch(jnp.zeros((1, 70), int)))
+    places, found = seen(model, subject)
+    assert (len(places), places[0], places[-1], found.shape) == (32, 0, 69, (70, 32))
+    measured = sees_no_more(subject)
+    assert measured.holds
+    assert measured.words == "symbols seen that must not be (32 of 70 places tried):"
+    # the network sees what it must not where it says that it reaches less far
+    monkeypatch.setattr(WaveNet, "dependence", lambda self: np.eye(70, k=-1, dtype=bool))
+    assert not sees_no_more(subject).holds
 
 
 def test_enough_layers_see_everything_before():
@@ -87,7 +101,7 @@ def test_enough_layers_see_everything_before():
 def test_channels_before_are_seen_in_full():
     # Strict masks in every layer would leave the third channel without the second.
     model = build("PixelCNN", (1, 1, 3), (4,), levels=2, n_layers=3, kernel_size=3)
-    found = seen(model, Subject(model, Batch(jnp.zeros((1, 1, 1, 3)))))
+    _, found = seen(model, Subject(model, Batch(jnp.zeros((1, 1, 1, 3)))))
     assert found.astype(int).tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
 
 
@@ -157,3 +171,20 @@ def test_a_causal_layer_is_a_dilated_convolution():
     a, b = jnp.split(gates + layer["gates"]["bias"][...], 2, axis=-1)
     wanted = (jnp.tanh(a) * jax.nn.sigmoid(b)) @ layer["skip"]["kernel"][...] + layer["skip"]["bias"][...]
     np.testing.assert_allclose(net(h), wanted, atol=1e-5)  # single precision
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("WaveNet of amplitudes", 3.0, "expected amplitudes from -1 to 1, got 3.0"),
+        ("WaveNet of amplitudes", float("nan"), "expected amplitudes from -1 to 1, got nan"),
+        ("MADE", 2.0, "expected whole numbers from 0 to 1, got 2.0"),
+        ("PixelCNN of two channels", 2, "expected whole numbers from 0 to 1, got 2"),
+        ("Transformer", -1, "expected whole numbers from 0 to 2, got -1"),
+    ],
+)
+def test_training_refuses_data_outside_of_the_alphabet(name, wrong, message):
+    model, batch = INSTANCES[name].made()
+    x = batch.x.at[(1,) * batch.x.ndim].set(wrong)
+    with pytest.raises(ConfigurationError, match=message):
+        model.begin(Batch(x, batch.cond), key=jax.random.key(0))

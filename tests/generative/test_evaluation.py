@@ -4,14 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from adapted_instances import INSTANCES as ADAPTED
+from instances import configuration
 from scipy import stats
 from vae_instances import INSTANCES
 
 from modelwright.core.errors import CapabilityError, ConfigurationError, DataError
+from modelwright.factory import create_model
 from modelwright.generative.evaluation.discrepancy import maximum_mean_discrepancy
 from modelwright.generative.evaluation.likelihood import bits_per_dim, importance_weighted
 from modelwright.generative.evaluation.two_sample import classifier_two_sample, wilson_interval
 from modelwright.generative.log_prob import LogProb
+from modelwright.modalities import ImageCodec
 
 
 def test_bits_of_eight_levels_drawn_evenly_are_three():
@@ -48,6 +52,31 @@ def test_weighted_bound_does_not_depend_on_what_is_looked_at_together():
 def test_weighted_bound_needs_latents():
     with pytest.raises(CapabilityError, match="VQVAE draws no latents to be weighted"):
         importance_weighted(INSTANCES["VQVAE, dense"].made()[0], jnp.zeros((2, 6)))
+
+
+def test_the_weighted_bound_of_an_adapted_model_is_that_of_the_model_inside():
+    model, batch = ADAPTED["images before an autoencoder of zeros and ones"].made()
+    found = importance_weighted(model, batch.x, 40)
+    coded, _ = model.codec.encode(batch.x, jax.random.key(0))  # by a threshold: nothing is drawn, nothing is stretched
+    own = lambda key: model.inner.importance_weighted(coded, 40, key=key).value.mean()  # noqa: E731
+    means = jax.jit(jax.vmap(own))(jax.random.split(jax.random.key(9), 64))
+    assert abs(found.mean - float(means.mean())) < 4 * float(means.std()) * (1 + 1 / 64) ** 0.5
+
+
+def test_the_weighted_bound_of_an_adapted_model_counts_the_log_determinant():
+    config = configuration("vae.VAE", (2, 2, 1), hidden_dims=[8], output_dim=2, parameters={"likelihood": "gaussian"})
+    model = create_model(config, rngs=0, modality=ImageCodec(levels=8, edge=0.0))
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 8, (16, 2, 2, 1)))
+    found = importance_weighted(model, x, 400)
+    inside = importance_weighted(model.inner, (x + 0.5) / 8, 400)
+    # four numbers, each stretched by 8; where in its gap a number lies moves the bound by a share of a nat
+    assert abs(found.mean - inside.mean + 4 * np.log(8)) < 0.5
+
+
+def test_an_adapted_model_without_latents_says_which_model_has_none():
+    model, batch = ADAPTED["images before a flow"].made()
+    with pytest.raises(CapabilityError, match="RealNVP draws no latents to be weighted"):
+        importance_weighted(model, batch.x)
 
 
 def gaussian_kernel_mean(distance, variance, bandwidth, d):

@@ -12,7 +12,6 @@ from modelwright.generative.flow.chain import Chain, Inverted, Repeated
 from modelwright.generative.flow.coupling import Coupling
 from modelwright.generative.flow.images import MultiScale, spread, squeezed
 from modelwright.generative.flow.invertible_linear import InvertibleLinear
-from modelwright.generative.flow.logit import Logit
 from modelwright.generative.flow.orders import Permutation, Reverse
 from modelwright.generative.flow.scalars import Affine
 from modelwright.generative.flow.spline import RationalQuadraticSpline
@@ -65,7 +64,6 @@ BIJECTIONS = {
     "random order": (lambda: Permutation(5, rngs=nnx.Rngs(0)), (5,)),
     "reversed order": (Reverse, (5,)),
     "two scales": (two_scales, (4, 4, 1)),
-    "into the unit interval": (lambda: Inverted(Logit(0.1)), (3,)),
 }
 
 
@@ -189,20 +187,6 @@ def test_linear_map_begins_as_a_rotation():
     matrix, log_det = linear.forward(jnp.eye(4))
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-5)
     np.testing.assert_allclose(log_det, 0.0, atol=1e-5)
-
-
-def test_logit_in_closed_form():
-    x = jnp.asarray([[0.2, 0.9]])
-    y, log_det = Logit().forward(x)
-    np.testing.assert_allclose(y, np.log([[0.25, 9.0]]), rtol=1e-6)
-    np.testing.assert_allclose(log_det, [-np.log(0.2 * 0.8 * 0.9 * 0.1)], rtol=1e-6)
-    np.testing.assert_allclose(Logit().inverse(y)[0], x, rtol=1e-6)
-
-
-def test_logit_with_a_margin_takes_zero_and_one():
-    y, log_det = Logit(1e-6).forward(jnp.asarray([[0.0, 1.0]]))
-    assert np.isfinite(y).all()
-    assert np.isfinite(log_det).all()
 
 
 def test_squeezing_keeps_the_pixels_of_a_block_together():

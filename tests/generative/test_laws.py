@@ -1,6 +1,7 @@
 """Every law of the house on every named model, with perturbed weights; fresh and trained ones are slow tests."""
 
 import pytest
+from adapted_instances import INSTANCES as ADAPTED
 from flow_instances import INSTANCES as FLOWS
 from sequential_instances import INSTANCES as SEQUENTIAL
 from vae_instances import INSTANCES as VAES
@@ -8,8 +9,7 @@ from vae_instances import INSTANCES as VAES
 from modelwright.generative.laws.law import Subject
 from modelwright.generative.laws.table import LAWS
 
-INSTANCES = {**VAES, **FLOWS, **SEQUENTIAL}
-
+INSTANCES = {**VAES, **FLOWS, **SEQUENTIAL, **ADAPTED}
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("fresh", "trained")]
 

@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
+
+from modelwright.core.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -15,9 +18,31 @@ class AbstractAlphabet(ABC):
 
     Args:
         levels: How many symbols.
+
+    Attributes:
+        takes: The numbers that it knows, for messages; {most} is the last symbol.
     """
 
     levels: int
+    takes: ClassVar[str]
+
+    def check(self, x: Array) -> None:
+        """Refuse numbers that no example can have; for arrays with values, not while a function is traced.
+
+        Raises:
+            ConfigurationError: naming one such number.
+        """
+        if isinstance(x, jax.core.Tracer):
+            return
+        wrong = ~np.asarray(self.known(x))
+        if wrong.any():
+            raise ConfigurationError(
+                "data outside of what the model knows",
+                field="x",
+                expected=self.takes.format(most=self.levels - 1),
+                got=np.asarray(x)[wrong][0].item(),
+                todo="bring the data into this form",
+            )
 
     @abstractmethod
     def symbols(self, x: Array) -> Int[Array, "*n"]:
@@ -41,6 +66,8 @@ class Levels(AbstractAlphabet):
         >>> Levels(4).known(jnp.array([0.0, 0.5, 3.0, 4.0])).tolist()
         [True, False, True, False]
     """
+
+    takes: ClassVar[str] = "whole numbers from 0 to {most}"
 
     def symbols(self, x: Array) -> Int[Array, "*n"]:
         """The numbers themselves as integers."""
@@ -73,6 +100,8 @@ class MuLaw(AbstractAlphabet):
         >>> round(float(MuLaw(256).values(jnp.array(157))), 4)
         0.0102
     """
+
+    takes: ClassVar[str] = "amplitudes from -1 to 1"
 
     def symbols(self, x: Array) -> Int[Array, "*n"]:
         """The step of every amplitude."""

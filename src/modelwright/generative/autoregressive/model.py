@@ -64,6 +64,14 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
         The symbols are numbered as an example is flattened.
         """
 
+    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
+        """Refuse examples with numbers that are no symbols: their loss would be infinite.
+
+        Raises:
+            ConfigurationError: naming one such number.
+        """
+        self.alphabet.check(batch.x)
+
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
         """The negative log probability, nats per example; `nats_per_symbol` among the metrics."""
         value = -self._scored(batch.x, self._vectors(batch.x, batch.cond), key).mean()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -92,6 +92,24 @@ class ImportanceWeighted:
         return LogProb(self.log_prob, "bound")
 
 
+@runtime_checkable
+class CodedModel(Protocol):
+    """A model of coded data and the codec before it.
+
+    Attributes:
+        inner: The model.
+        codec: With `encode(x, key)`: what the model takes, and the log-determinant of each example, nats.
+    """
+
+    inner: Any
+    codec: Any
+
+
+def inner_of(model: Any) -> Any:
+    """The model that has the latents: the one inside, where a codec stands before it."""
+    return model.inner if isinstance(model, CodedModel) else model
+
+
 def importance_weighted(
     model: Any, x: Array, draws: int = 500, *, chunk: int = 500, cond: Array | None = None, seed: int = 0
 ) -> ImportanceWeighted:
@@ -100,7 +118,8 @@ def importance_weighted(
     Memory grows with the chunk, and neither with the draws nor with the examples.
 
     Args:
-        model: With a method `importance_weighted`, as the autoencoders with a normal latent have.
+        model: With a method `importance_weighted`, as the autoencoders with a normal latent have, or with such a model
+            behind its codec: the bound is then of the data as they are.
         x: Examples, shape (n, *example_shape).
         draws: Latents K for each example; the bound grows with them towards log p(x).
         chunk: Examples looked at together.
@@ -112,9 +131,10 @@ def importance_weighted(
 
     Source: Y. Burda, R. Grosse, R. Salakhutdinov (2016), https://arxiv.org/abs/1509.00519.
     """
-    if not hasattr(model, "importance_weighted"):
+    inner = inner_of(model)
+    if not hasattr(inner, "importance_weighted"):
         raise CapabilityError(
-            f"{type(model).__name__} draws no latents to be weighted", todo="its log_prob is what it has to say"
+            f"{type(inner).__name__} draws no latents to be weighted", todo="its log_prob is what it has to say"
         )
     for name, number in (("draws", draws), ("chunk", chunk)):
         if number < 1:
@@ -123,7 +143,12 @@ def importance_weighted(
 
     @jax.jit
     def bound(state: nnx.State, x: Array, cond: Array | None, key: Array) -> Array:
-        return nnx.merge(graph, state).importance_weighted(x, draws, key=key, cond=cond).value
+        model = nnx.merge(graph, state)
+        if not isinstance(model, CodedModel):
+            return model.importance_weighted(x, draws, key=key, cond=cond).value
+        of_codec, of_model = jax.random.split(key)
+        z, log_det = model.codec.encode(x, of_codec)
+        return model.inner.importance_weighted(z, draws, key=of_model, cond=cond).value + log_det
 
     found = []
     for begin in range(0, len(x), chunk):

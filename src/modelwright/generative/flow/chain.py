@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
 from modelwright.generative.flow.bijection import AbstractBijection, Moved, nothing
+from modelwright.generative.nets.stacked import stacked
 
 
 @final
@@ -53,8 +53,7 @@ class Repeated(AbstractBijection):
     """
 
     def __init__(self, make: Callable[[], AbstractBijection], n: int) -> None:
-        made = [nnx.split(make()) for _ in range(n)]
-        self.stacked = nnx.merge(made[0][0], jax.tree.map(lambda *each: jnp.stack(each), *[state for _, state in made]))
+        self.stacked = stacked(make, n)
 
     def forward(self, x: Array, cond: Array | None = None) -> Moved:
         """First to last."""

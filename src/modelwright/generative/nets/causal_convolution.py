@@ -3,7 +3,7 @@
 One step at a time each layer keeps its last inputs in a ring: as many as its convolution reaches back.
 """
 
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,12 @@ class GatedStep(nnx.Module):
         skip: Numbers that it adds to the output of the stack.
         context: Numbers of the context; 0 for none.
         rngs: Of the initial weights.
+
+    Attributes:
+        idle_in_last: What is of no use in the last of several stacked steps: nothing takes what it adds to its input.
     """
+
+    idle_in_last: ClassVar[tuple[str, ...]] = ("residual",)
 
     def __init__(self, width: int, kernel_size: int, skip: int, *, context: int, rngs: nnx.Rngs) -> None:
         self.gates = nnx.Linear(kernel_size * width, 2 * width, rngs=rngs)

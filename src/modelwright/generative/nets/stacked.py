@@ -15,6 +15,8 @@ as long to compile; one of twelve takes twice as long to compile."""
 def stacked(make: Callable[[], nnx.Module], n_layers: int) -> Any:
     """A module whose every parameter holds those of `n_layers` modules, shape (n_layers, ...).
 
+    It says so by an attribute `n_stacked`.
+
     Args:
         make: One module; called once for each layer, so that no two begin alike.
         n_layers: At least 1.
@@ -27,7 +29,9 @@ def stacked(make: Callable[[], nnx.Module], n_layers: int) -> Any:
     """
     graph, first = nnx.split(make())
     others = [nnx.state(make()) for _ in range(n_layers - 1)]
-    return nnx.merge(graph, jax.tree.map(lambda *each: jnp.stack(each), first, *others))
+    layers = nnx.merge(graph, jax.tree.map(lambda *each: jnp.stack(each), first, *others))
+    layers.n_stacked = n_layers
+    return layers
 
 
 def through(
