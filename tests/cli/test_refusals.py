@@ -28,7 +28,7 @@ REFUSALS: dict[str, tuple[list[str], int, str]] = {
     "counts that are text": ([*TRAIN, "--count", "e"], 3, "count"),
     "a window that is none": ([*TRAIN, "--time", "t", "--window", "1Q9"], 2, "window"),
     "draws below one": ([*TRAIN, "--draws", "0"], 2, "draws"),
-    "draws that are text": ([*TRAIN, "--draws", "many"], 2, "--draws"),
+    "draws that are text": ([*TRAIN, "--draws", "many"], 2, "draws"),
     "no chains": ([*TRAIN, "--chains", "0"], 2, "chains"),
     "target accept above one": ([*TRAIN, "--target-accept", "1.5"], 2, "target_accept"),
     "a seed below zero": ([*TRAIN, "--seed", "-1"], 2, "seed"),

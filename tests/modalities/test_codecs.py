@@ -101,8 +101,8 @@ def test_channels_first_are_turned_at_the_door():
 
 def test_grey_images_may_lack_an_axis_of_channels():
     codec = ImageCodec().fitted(Takes((4, 5, 1)))
-    assert codec.prepare(np.zeros((2, 4, 5), np.uint8)).shape == (2, 4, 5, 1)
-    assert ImageCodec().fitted(Takes((20,))).prepare(np.zeros((2, 4, 5), np.uint8)).shape == (2, 20)
+    assert codec.prepare(np.full((2, 4, 5), 7, np.uint8)).shape == (2, 4, 5, 1)
+    assert ImageCodec().fitted(Takes((20,))).prepare(np.full((2, 4, 5), 7, np.uint8)).shape == (2, 20)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,10 @@ def test_grey_images_may_lack_an_axis_of_channels():
             r"data: numbers outside of the levels; expected whole numbers from 0 to 255, got '256",
         ),
         (np.full((1, 2), -1), r"data: numbers outside of the levels"),
+        (
+            np.eye(2, dtype=int),
+            r"data: nothing but zeros and ones: nearly black images; expected whole numbers up to 255",
+        ),
         (np.zeros((1, 3), int), r"data: images of another shape; expected \(n, \*\(2,\)\), got \(1, 3\)"),
     ],
 )

@@ -29,7 +29,9 @@ def catalog() -> "ModelRegistry":
     return ModelRegistry(project_folder())
 
 
-def parameter_option(parameter: "InferenceParameter", *, needed: bool = True) -> click.Option:
+def parameter_option(
+    parameter: "InferenceParameter", *, needed: bool = True, otherwise: str | None = None
+) -> click.Option:
     """A command-line option for one parameter of a model's form.
 
     The value is taken as text and checked by the parameter itself, so that the command line, a form and Python
@@ -39,6 +41,7 @@ def parameter_option(parameter: "InferenceParameter", *, needed: bool = True) ->
         parameter: The parameter, as its model describes it.
         needed: Whether a required parameter must be given here, and a default applies; otherwise what is not given
             comes from elsewhere.
+        otherwise: Where it then comes from, in words for the help.
     """
     flag = "--" + parameter.name.replace("_", "-")
     kind = str(parameter.type)
@@ -47,6 +50,8 @@ def parameter_option(parameter: "InferenceParameter", *, needed: bool = True) ->
         hints.append(" | ".join(str(choice) for choice in parameter.options))
     if parameter.default is not None and needed:
         hints.append(f"default: {parameter.default}")
+    if not needed and otherwise is not None:
+        hints.append(f"default: {otherwise}")
     if parameter.required and needed:
         hints.append("required")
     hint = "; ".join(part for part in hints if part)

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from modelwright.catalog.parameters import InferenceParameter
 
 
-def setting_options(form: "Sequence[InferenceParameter]", *, needed: bool = True) -> list[click.Option]:
+def setting_options(
+    form: "Sequence[InferenceParameter]", *, needed: bool = True, otherwise: str | None = None
+) -> list[click.Option]:
     """The options of every training: the settings of its kind, and those of all.
 
     Args:
         form: The settings.
         needed: As for `parameter_option`.
+        otherwise: As for `parameter_option`.
     """
     return [
-        *(parameter_option(parameter, needed=needed) for parameter in form),
+        *(parameter_option(parameter, needed=needed, otherwise=otherwise) for parameter in form),
         click.Option(["--keep"], type=int, help="Keep only this many newest runs of the model [default: all]."),
         click.Option(["--strict"], is_flag=True, help='End with exit code 4 when the verdict is "problem".'),
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),

@@ -45,7 +45,7 @@ def _update_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
     return click.Command(
         model_id,
         callback=run,
-        params=[*new, run_option, *trained, *setting_options(settings, needed=False)],
+        params=[*new, run_option, *trained, *setting_options(settings, needed=False, otherwise="the run's")],
         help=_HELP.format(model=model_id),
         context_settings={"help_option_names": ["-h", "--help"]},
     )
