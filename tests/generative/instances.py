@@ -30,7 +30,7 @@ class Instance:
     modality: "str | AbstractCodec | None" = None
 
     def outline(self) -> AbstractGenerativeModel:
-        """The model; may be traced, so that no number of it is made."""
+        """The model as the factory makes it."""
         return create_model(self.configuration, rngs=0, modality=self.modality)
 
     def made(self, weights: str = "fresh") -> tuple[AbstractGenerativeModel, Batch]:
