@@ -145,6 +145,17 @@ def test_an_explanation_allocates_nothing():
     assert huge.training_bytes == 16 * huge.n_parameters
 
 
+def test_a_flow_of_rotations_is_explained():
+    glow = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.flow.Glow",
+        input_dim=(4, 4, 1),
+        hidden_dims=[4],
+        parameters={"n_levels": 1, "n_steps": 2},
+    )
+    assert explain(glow).n_parameters == count_parameters(create_model(glow, rngs=0))
+
+
 class Constant(AbstractGenerativeModel):
     """A third party's model: a normal distribution about a learned mean."""
 

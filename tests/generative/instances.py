@@ -29,6 +29,10 @@ class Instance:
     batch: Callable[[np.random.Generator], Batch]
     modality: "str | AbstractCodec | None" = None
 
+    def outline(self) -> AbstractGenerativeModel:
+        """The model; may be traced, so that no number of it is made."""
+        return create_model(self.configuration, rngs=0, modality=self.modality)
+
     def made(self, weights: str = "fresh") -> tuple[AbstractGenerativeModel, Batch]:
         """The model and some examples.
 
@@ -36,7 +40,7 @@ class Instance:
             weights: "fresh"; "perturbed": normal numbers of standard deviation 0.3 added to every parameter, so that
                 nothing is at a special value (zeros, identities) any more; "trained": after forty steps.
         """
-        model = create_model(self.configuration, rngs=0, modality=self.modality)
+        model = self.outline()
         batch = self.batch(np.random.default_rng(0))
         if weights == "trained":
             settings = TrainingSettings(batch_size=8, learning_rate=0.01)

@@ -4,9 +4,8 @@ from typing import final
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax.scipy.linalg import solve_triangular
+from jax.scipy.linalg import lu, solve_triangular
 from jaxtyping import Array, Float
 
 from modelwright.generative.flow.bijection import AbstractBijection, Fixed, Moved, nothing
@@ -28,16 +27,15 @@ class InvertibleLinear(AbstractBijection):
     """
 
     def __init__(self, n: int, *, rngs: nnx.Rngs) -> None:
-        from scipy.linalg import lu, qr
-
-        rotation = qr(np.asarray(jax.random.normal(rngs.params(), (n, n)), np.float64))[0]
+        # by JAX, not by SciPy: what is only outlined has no numbers that SciPy could take
+        rotation = jnp.linalg.qr(jax.random.normal(rngs.params(), (n, n)))[0]
         permutation, lower, upper = lu(rotation)
-        scale = np.diag(upper)
-        self.index = Fixed(jnp.asarray(permutation.argmax(1)))
-        self.signs = Fixed(jnp.asarray(np.sign(scale), jnp.float32))
-        self.lower = nnx.Param(jnp.asarray(np.tril(lower, -1), jnp.float32))
-        self.upper = nnx.Param(jnp.asarray(np.triu(upper, 1), jnp.float32))
-        self.log_scale = nnx.Param(jnp.asarray(np.log(np.abs(scale)), jnp.float32))
+        scale = jnp.diag(upper)
+        self.index = Fixed(permutation.argmax(1))
+        self.signs = Fixed(jnp.sign(scale))
+        self.lower = nnx.Param(jnp.tril(lower, -1))
+        self.upper = nnx.Param(jnp.triu(upper, 1))
+        self.log_scale = nnx.Param(jnp.log(jnp.abs(scale)))
 
     def forward(self, x: Array, cond: Array | None = None) -> Moved:
         """W x."""

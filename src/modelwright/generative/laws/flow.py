@@ -201,7 +201,9 @@ FLOW_LAWS = (
     Law("the mean log density of samples is minus the entropy", _is_plane, entropy_of_samples),
     Law(
         "autoregressive layers see all that comes before and nothing else",
-        lambda model: _is_flow(model) and any(True for _ in _autoregressive_layers(model)),
+        lambda model: (
+            _is_flow(model) and any(isinstance(part, MaskedAutoregressive) for _, part in nnx.iter_graph(model))
+        ),
         masks_are_complete,
     ),
     Law(
