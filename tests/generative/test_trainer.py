@@ -1,4 +1,4 @@
-"""The trainer: what it computes against plain loops, what it costs, and that a stop changes nothing."""
+"""The trainer: what it computes against plain loops, what it costs, and what it refuses."""
 
 import json
 import os
@@ -12,95 +12,17 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from trained_models import BITS, Duel, Normal, codes, leaves, vae
 
 from modelwright.configuration import ModelConfiguration
-from modelwright.core.errors import ConfigurationError, DataError, StorageError
+from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.core.seeds import named_seed
 from modelwright.factory import create_model
-from modelwright.generative.log_prob import LogProb
-from modelwright.generative.protocol import AbstractGenerativeModel, Loss, Objective
+from modelwright.generative.protocol import Loss
 from modelwright.generative.training import Rows, Trainer, TrainingDefaults, TrainingSettings, Windows
 from modelwright.generative.training.evaluation import held_out_loss
 from modelwright.generative.training.examples import numbers_of_steps
 from modelwright.generative.training.steps import MOST_LOST, advance
-
-BITS = np.random.default_rng(0).integers(0, 2, (96, 6))
-
-
-def vae(rngs=0, **parameters):
-    config = ModelConfiguration(
-        name="x",
-        model_class="modelwright.generative.vae.VAE",
-        input_dim=6,
-        hidden_dims=[8],
-        output_dim=2,
-        parameters=parameters,
-    )
-    return create_model(config, rngs=rngs)
-
-
-def leaves(model):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model))]
-
-
-def same(one, other):
-    return all((a == b).all() for a, b in zip(leaves(one), leaves(other), strict=True))
-
-
-class Normal(AbstractGenerativeModel):
-    """A normal distribution of unit variance about a learned mean."""
-
-    family = "test"
-    offers = frozenset({"log_prob"})
-    log_prob_kind = "exact"
-    example_shape = (2,)
-
-    def __init__(self, broken_from=None):
-        self.mean = nnx.Param(jnp.zeros(2))
-        self.broken_from = broken_from
-
-    def loss(self, batch, *, key, step):
-        value = -self.log_prob(batch.x).mean()
-        if self.broken_from is not None:
-            value = jnp.where(step >= self.broken_from, jnp.nan, value)
-        return Loss(value, {})
-
-    def log_prob(self, x, *, key=None, cond=None):
-        return LogProb((-0.5 * jnp.square(x - self.mean) - 0.5 * jnp.log(2 * jnp.pi)).sum(-1), "exact")
-
-
-class Count(nnx.Variable):
-    """A number that losses change."""
-
-
-class Duel(AbstractGenerativeModel):
-    """Two players: one moves twice in each step, the other every third step; what they see goes into a buffer."""
-
-    family = "test"
-    example_shape = (1,)
-
-    def __init__(self):
-        self.critic = nnx.Param(jnp.ones(()))
-        self.generator = nnx.Param(jnp.ones(()))
-        self.buffer = Count(jnp.zeros((4,)))
-        self.place = Count(jnp.zeros((), jnp.int32))
-
-    def objectives(self):
-        return (
-            Objective("critic", self._critic, nnx.PathContains("critic"), repeats=2),
-            Objective("generator", self._generator, nnx.PathContains("generator"), every=3),
-        )
-
-    @staticmethod
-    def _critic(model, batch, key, step):
-        model.buffer[...] = model.buffer[...].at[model.place[...] % 4].set(batch.x.mean())
-        model.place[...] = model.place[...] + 1
-        noise = jax.random.normal(key) * 0.01
-        return Loss(jnp.square(model.critic[...] - model.generator[...] - batch.x.mean() + noise), {})
-
-    @staticmethod
-    def _generator(model, batch, key, step):
-        return Loss(model.critic[...] * model.generator[...], {"product": model.critic[...] * model.generator[...]})
 
 
 def test_steps_are_those_of_a_plain_loop():
@@ -132,28 +54,6 @@ def test_the_order_follows_from_seed_and_step():
     assert (numbers_of_steps(10, 3, 0, 9, seed=6) != whole).any()
 
 
-def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
-    settings = TrainingSettings(batch_size=16, schedule="constant", ema=0.9)
-    whole, parts = vae(), vae()
-    Trainer(whole, settings).fit(BITS, steps=50)
-    Trainer(parts, settings).fit(BITS, steps=23, checkpoint_dir=tmp_path)
-    fit = Trainer(vae(rngs=9), settings).fit(BITS, steps=50, checkpoint_dir=tmp_path)
-    assert fit.steps == 50
-    assert not same(whole, parts)
-    assert same(whole, fit.model)
-
-
-def test_buffers_and_several_optimisers_are_resumed_too(tmp_path):
-    x = np.arange(24.0).reshape(24, 1)
-    settings = TrainingSettings(batch_size=4)
-    whole, parts = Duel(), Duel()
-    Trainer(whole, settings).fit(x, steps=20)
-    Trainer(parts, settings).fit(x, steps=7, checkpoint_dir=tmp_path)
-    fit = Trainer(Duel(), settings).fit(x, steps=20, checkpoint_dir=tmp_path)
-    assert same(whole, fit.model)
-    assert int(fit.model.place[...]) == 40
-
-
 def test_objectives_move_their_own_parameters_in_their_turns():
     x = np.arange(24.0).reshape(24, 1)
     fit = Trainer(Duel(), TrainingSettings(batch_size=4)).fit(x, steps=3)
@@ -165,64 +65,6 @@ def test_objectives_move_their_own_parameters_in_their_turns():
         *(f"{who} {what}" for who in ("critic", "generator") for what in ("loss", "gradient norm")),
         "generator product",
     }
-
-
-KILLED = """
-import os, sys, signal
-import numpy as np
-from modelwright.configuration import ModelConfiguration
-from modelwright.factory import create_model
-from modelwright.generative.training import Trainer, TrainingSettings
-config = ModelConfiguration(name="x", model_class="modelwright.generative.vae.VAE", input_dim=6, hidden_dims=[8],
-                            output_dim=2)
-bits = np.random.default_rng(0).integers(0, 2, (96, 6))
-def watch(event):
-    if event.done >= 40 and len(sys.argv) > 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-Trainer(create_model(config, rngs=0), TrainingSettings(batch_size=16)).fit(
-    bits, steps=400, checkpoint_dir=sys.argv[1], checkpoint_seconds=0.0, progress=watch, evaluate_every=10)
-"""
-
-
-def test_a_killed_training_resumes_to_the_bit(tmp_path):
-    def run(*arguments):
-        code = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, env=os.environ, timeout=300)
-        return code.returncode
-
-    assert run(str(tmp_path / "killed"), "kill") < 0
-    kept = json.loads((tmp_path / "killed" / "manifest.json").read_text(encoding="utf-8"))
-    assert 0 < kept["step"] < 400
-    assert run(str(tmp_path / "killed")) == 0
-    assert run(str(tmp_path / "whole")) == 0
-    states = [next((tmp_path / name).glob("state-400.safetensors")).read_bytes() for name in ("killed", "whole")]
-    assert states[0] == states[1]
-
-
-def test_a_checkpoint_of_another_training_is_refused(tmp_path):
-    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
-    with pytest.raises(
-        ConfigurationError, match=r"learning_rate: the checkpoint in .* is of another training; expected"
-    ):
-        Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
-    with pytest.raises(ConfigurationError, match=r"crc32|x: the checkpoint in"):
-        Trainer(vae(), TrainingSettings(batch_size=16)).fit(1 - BITS, steps=9, checkpoint_dir=tmp_path)
-    fit = Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(
-        BITS, steps=9, checkpoint_dir=tmp_path, resume=False
-    )
-    assert fit.steps == 9
-
-
-def test_a_damaged_checkpoint_is_refused(tmp_path):
-    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
-    arrays = next(tmp_path.glob("state-*.safetensors"))
-    arrays.write_bytes(arrays.read_bytes()[:-3])
-    with pytest.raises(StorageError, match=r"is damaged"):
-        Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
-
-
-def test_resuming_needs_a_checkpoint(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"resume: there is no checkpoint to resume from"):
-        Trainer(vae()).fit(BITS, steps=5, checkpoint_dir=tmp_path, resume=True)
 
 
 def test_updates_that_are_no_numbers_are_left_out_and_end_the_training():
@@ -247,35 +89,6 @@ def test_what_is_made_every_third_step_diverges_too():
     assert fit.steps < 20
 
 
-def test_what_ended_early_is_not_gone_on_with(tmp_path):
-    generator = np.random.default_rng(2)
-    x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
-    arguments = {"steps": 4000, "eval_data": held_out, "evaluate_every": 1, "patience": 5, "checkpoint_dir": tmp_path}
-    settings = TrainingSettings(batch_size=32, learning_rate=0.2)
-    first = Trainer(Normal(), settings).fit(x, **arguments)
-    again = Trainer(Normal(), settings).fit(x, **arguments)
-    assert (again.ended, again.steps) == ("early", first.steps)
-
-
-def test_fewer_steps_than_the_checkpoint_has_are_refused(tmp_path):
-    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
-    with pytest.raises(ConfigurationError, match=r"steps: the checkpoint in .* has made 9 steps; expected at least 9"):
-        Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
-
-
-def codes(rngs=0):
-    """An autoencoder of codes, whose codebook moves without gradients."""
-    config = ModelConfiguration(
-        name="x",
-        model_class="modelwright.generative.vae.VQVAE",
-        input_dim=6,
-        hidden_dims=[8],
-        output_dim=2,
-        parameters={"codebook_size": 4, "n_codes": 2, "code_prior": "independent"},
-    )
-    return create_model(config, rngs=rngs)
-
-
 def test_patience_keeps_the_codebook_of_the_best_look():
     settings = TrainingSettings(batch_size=16, learning_rate=0.05)
     arguments = {"steps": 60, "eval_data": BITS[:32], "evaluate_every": 5, "patience": 100}
@@ -285,33 +98,6 @@ def test_patience_keeps_the_codebook_of_the_best_look():
     again = held_out_loss(graph, params, rest, Rows(jnp.asarray(BITS[:32])), 256, key)
     assert fit.best[0] < 60
     assert again == pytest.approx(fit.best[1], rel=1e-6)  # the same computation in single precision
-
-
-def test_other_data_to_look_at_are_another_training(tmp_path):
-    settings = TrainingSettings(batch_size=16)
-    Trainer(vae(), settings).fit(BITS, steps=5, eval_data=BITS[:20], checkpoint_dir=tmp_path)
-    with pytest.raises(ConfigurationError, match=r"held_out: the checkpoint in .* is of another training"):
-        Trainer(vae(), settings).fit(BITS, steps=9, eval_data=BITS[:21], checkpoint_dir=tmp_path)
-
-
-def test_more_patience_goes_on(tmp_path):
-    generator = np.random.default_rng(2)
-    x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
-    arguments = {"steps": 200, "eval_data": held_out, "evaluate_every": 1, "checkpoint_dir": tmp_path}
-    settings = TrainingSettings(batch_size=32, learning_rate=0.2)
-    first = Trainer(Normal(), settings).fit(x, patience=3, **arguments)
-    again = Trainer(Normal(), settings).fit(x, patience=1000, **arguments)
-    assert first.ended == "early"
-    assert (again.ended, again.steps) == ("complete", 200)
-
-
-def test_losses_that_are_not_finite_are_read_back(tmp_path):
-    x = np.ones((8, 2), np.float32)
-    far = np.full((4, 2), 3e38, np.float32)  # whose square is no number of single precision
-    arguments = {"eval_data": far, "evaluate_every": 2, "checkpoint_dir": tmp_path}
-    Trainer(Normal(), TrainingSettings(batch_size=4)).fit(x, steps=4, **arguments)
-    fit = Trainer(Normal(), TrainingSettings(batch_size=4)).fit(x, steps=6, **arguments)
-    assert [loss for _, loss in fit.evaluations] == [np.inf] * 3
 
 
 def test_patience_of_the_configuration_is_used():

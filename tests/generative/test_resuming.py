@@ -1,0 +1,136 @@
+"""Trainings that were stopped: gone on with, they are the uninterrupted ones; others are refused."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from trained_models import BITS, Duel, Normal, same, vae
+
+from modelwright.core.errors import ConfigurationError, StorageError
+from modelwright.generative.training import Trainer, TrainingSettings
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
+    settings = TrainingSettings(batch_size=16, schedule="constant", ema=0.9)
+    whole, parts = vae(), vae()
+    Trainer(whole, settings).fit(BITS, steps=50)
+    Trainer(parts, settings).fit(BITS, steps=23, checkpoint_dir=tmp_path)
+    fit = Trainer(vae(rngs=9), settings).fit(BITS, steps=50, checkpoint_dir=tmp_path)
+    assert fit.steps == 50
+    assert not same(whole, parts)
+    assert same(whole, fit.model)
+
+
+def test_buffers_and_several_optimisers_are_resumed_too(tmp_path):
+    x = np.arange(24.0).reshape(24, 1)
+    settings = TrainingSettings(batch_size=4)
+    whole, parts = Duel(), Duel()
+    Trainer(whole, settings).fit(x, steps=20)
+    Trainer(parts, settings).fit(x, steps=7, checkpoint_dir=tmp_path)
+    fit = Trainer(Duel(), settings).fit(x, steps=20, checkpoint_dir=tmp_path)
+    assert same(whole, fit.model)
+    assert int(fit.model.place[...]) == 40
+
+
+KILLED = """
+import os, sys, signal
+import numpy as np
+from modelwright.configuration import ModelConfiguration
+from modelwright.factory import create_model
+from modelwright.generative.training import Trainer, TrainingSettings
+config = ModelConfiguration(name="x", model_class="modelwright.generative.vae.VAE", input_dim=6, hidden_dims=[8],
+                            output_dim=2)
+bits = np.random.default_rng(0).integers(0, 2, (96, 6))
+def watch(event):
+    if event.done >= 40 and len(sys.argv) > 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+Trainer(create_model(config, rngs=0), TrainingSettings(batch_size=16)).fit(
+    bits, steps=400, checkpoint_dir=sys.argv[1], checkpoint_seconds=0.0, progress=watch, evaluate_every=10)
+"""
+
+
+def test_a_killed_training_resumes_to_the_bit(tmp_path):
+    def run(*arguments):
+        code = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, env=os.environ, timeout=300)
+        return code.returncode
+
+    assert run(str(tmp_path / "killed"), "kill") < 0
+    kept = json.loads((tmp_path / "killed" / "manifest.json").read_text(encoding="utf-8"))
+    assert 0 < kept["step"] < 400
+    assert run(str(tmp_path / "killed")) == 0
+    assert run(str(tmp_path / "whole")) == 0
+    states = [next((tmp_path / name).glob("state-400.safetensors")).read_bytes() for name in ("killed", "whole")]
+    assert states[0] == states[1]
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+    with pytest.raises(
+        ConfigurationError, match=r"learning_rate: the checkpoint in .* is of another training; expected"
+    ):
+        Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"crc32|x: the checkpoint in"):
+        Trainer(vae(), TrainingSettings(batch_size=16)).fit(1 - BITS, steps=9, checkpoint_dir=tmp_path)
+    fit = Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(
+        BITS, steps=9, checkpoint_dir=tmp_path, resume=False
+    )
+    assert fit.steps == 9
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+    arrays = next(tmp_path.glob("state-*.safetensors"))
+    arrays.write_bytes(arrays.read_bytes()[:-3])
+    with pytest.raises(StorageError, match=r"is damaged"):
+        Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
+
+
+def test_resuming_needs_a_checkpoint(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"resume: there is no checkpoint to resume from"):
+        Trainer(vae()).fit(BITS, steps=5, checkpoint_dir=tmp_path, resume=True)
+
+
+def test_what_ended_early_is_not_gone_on_with(tmp_path):
+    generator = np.random.default_rng(2)
+    x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
+    arguments = {"steps": 4000, "eval_data": held_out, "evaluate_every": 1, "patience": 5, "checkpoint_dir": tmp_path}
+    settings = TrainingSettings(batch_size=32, learning_rate=0.2)
+    first = Trainer(Normal(), settings).fit(x, **arguments)
+    again = Trainer(Normal(), settings).fit(x, **arguments)
+    assert (again.ended, again.steps) == ("early", first.steps)
+
+
+def test_fewer_steps_than_the_checkpoint_has_are_refused(tmp_path):
+    Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"steps: the checkpoint in .* has made 9 steps; expected at least 9"):
+        Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+
+
+def test_other_data_to_look_at_are_another_training(tmp_path):
+    settings = TrainingSettings(batch_size=16)
+    Trainer(vae(), settings).fit(BITS, steps=5, eval_data=BITS[:20], checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"held_out: the checkpoint in .* is of another training"):
+        Trainer(vae(), settings).fit(BITS, steps=9, eval_data=BITS[:21], checkpoint_dir=tmp_path)
+
+
+def test_more_patience_goes_on(tmp_path):
+    generator = np.random.default_rng(2)
+    x, held_out = generator.standard_normal((2, 32, 2)).astype(np.float32)
+    arguments = {"steps": 200, "eval_data": held_out, "evaluate_every": 1, "checkpoint_dir": tmp_path}
+    settings = TrainingSettings(batch_size=32, learning_rate=0.2)
+    first = Trainer(Normal(), settings).fit(x, patience=3, **arguments)
+    again = Trainer(Normal(), settings).fit(x, patience=1000, **arguments)
+    assert first.ended == "early"
+    assert (again.ended, again.steps) == ("complete", 200)
+
+
+def test_losses_that_are_not_finite_are_read_back(tmp_path):
+    x = np.ones((8, 2), np.float32)
+    far = np.full((4, 2), 3e38, np.float32)  # whose square is no number of single precision
+    arguments = {"eval_data": far, "evaluate_every": 2, "checkpoint_dir": tmp_path}
+    Trainer(Normal(), TrainingSettings(batch_size=4)).fit(x, steps=4, **arguments)
+    fit = Trainer(Normal(), TrainingSettings(batch_size=4)).fit(x, steps=6, **arguments)
+    assert [loss for _, loss in fit.evaluations] == [np.inf] * 3
