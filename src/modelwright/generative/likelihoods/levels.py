@@ -16,9 +16,33 @@ SMALLEST_DEVIATION = 1e-2
 """Where training starts from, of numbers that are all alike: about one level of 256 (arbitrary)."""
 
 
+@dataclass(frozen=True)
+class AbstractLevels(AbstractObservation):
+    """A likelihood of whole numbers 0 to levels - 1.
+
+    Args:
+        levels: How many; at least 2.
+    """
+
+    levels: int = 256
+
+    @property
+    def takes(self) -> str:
+        """Whole numbers below `levels`."""
+        return f"whole numbers 0 to {self.levels - 1}"
+
+    def possible(self, x: Array) -> Array:
+        """Whether each number is a level."""
+        return is_level(x, self.levels)
+
+    def as_input(self, x: Array) -> Float[Array, "*n"]:
+        """Levels from -1 to 1."""
+        return scaled(x, self.levels)
+
+
 @final
 @dataclass(frozen=True)
-class DiscretisedLogistic(AbstractObservation):
+class DiscretisedLogistic(AbstractLevels):
     """A logistic variable rounded to the nearest level, what lies beyond the ends counted to them.
 
         P(x = k) = F(k + 1/2) - F(k - 1/2),   F(y) = sigmoid((u(y) - mu) / s),   u(y) = 2 y / (levels - 1) - 1,
@@ -42,25 +66,10 @@ class DiscretisedLogistic(AbstractObservation):
         1.0
     """
 
-    levels: int = 256
-
     @property
     def outputs(self) -> int:
         """Centre and log scale."""
         return 2
-
-    @property
-    def takes(self) -> str:
-        """Whole numbers below `levels`."""
-        return f"whole numbers 0 to {self.levels - 1}"
-
-    def possible(self, x: Array) -> Array:
-        """Whether each number is a level."""
-        return is_level(x, self.levels)
-
-    def as_input(self, x: Array) -> Float[Array, "*n"]:
-        """Levels from -1 to 1."""
-        return scaled(x, self.levels)
 
     def log_prob(self, output: Float[Array, "*n 2"], x: Array) -> Float[Array, "*n"]:
         """Log probability of every level, nats.
@@ -109,7 +118,7 @@ class DiscretisedLogistic(AbstractObservation):
 
 @final
 @dataclass(frozen=True)
-class Categorical(AbstractObservation):
+class Categorical(AbstractLevels):
     """x is k with probability softmax(output)_k.
 
     Data are whole numbers 0 to levels - 1. Networks see them scaled to -1 to 1, as they see those of the discretised
@@ -123,25 +132,10 @@ class Categorical(AbstractObservation):
         -1.3862943649291992
     """
 
-    levels: int = 256
-
     @property
     def outputs(self) -> int:
         """A logit for each level."""
         return self.levels
-
-    @property
-    def takes(self) -> str:
-        """Whole numbers below `levels`."""
-        return f"whole numbers 0 to {self.levels - 1}"
-
-    def possible(self, x: Array) -> Array:
-        """Whether each number is a level."""
-        return is_level(x, self.levels)
-
-    def as_input(self, x: Array) -> Float[Array, "*n"]:
-        """Levels from -1 to 1."""
-        return scaled(x, self.levels)
 
     def log_prob(self, output: Float[Array, "*n levels"], x: Array) -> Float[Array, "*n"]:
         """Log probability of every level, nats."""
