@@ -40,7 +40,7 @@ def decayed(params: Any) -> Any:
     Not by their number of axes: identical layers are kept stacked along a first axis, biases and scales among them.
 
     Example:
-        >>> decayed({"bias": jnp.ones((4, 2)), "kernel": jnp.ones((4, 3, 2))})
+        >>> decayed({"bias": jax.numpy.ones((4, 2)), "kernel": jax.numpy.ones((4, 3, 2))})
         {'bias': False, 'kernel': True}
     """
 
