@@ -4,7 +4,7 @@
 
 Greys of 256 levels, their gaps filled with uniform noise (anew at every look), then the logit of a + (1 - 2a) y with
 a = 1e-6: the setting of G. Papamakarios, T. Pavlakou, I. Murray (2017), https://arxiv.org/abs/1705.07057, whose flow of
-five layers reaches 1.89. The last 10,000 training images choose the moment to stop. Normalisation is the ActNorm of Glow
+five layers reaches 1.89. The last 10,000 training images choose when to stop. Normalisation is the ActNorm of Glow
 where theirs is batch normalisation. Figures are bounds (the gaps are filled) of the official test images, averaged
 over --looks fillings; seconds are those of training, compilation included.
 
