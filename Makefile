@@ -21,7 +21,7 @@ test: check
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types layers
 

@@ -4,6 +4,10 @@ import os
 import signal
 from pathlib import Path
 
+# Tests compile thousands of small programs and run each a few times: the compiler's optimisations cost more than they
+# save here. What tests start inherits it. `make test-all` sets 0, so that what users run is tested as well.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 

@@ -44,9 +44,9 @@ class Answering(AbstractGenerativeModel):
 @pytest.mark.parametrize(
     ("model", "parameters"),
     [
-        ("vae.VAE", "{likelihood: gaussian}"),
+        pytest.param("vae.VAE", "{likelihood: gaussian}", marks=pytest.mark.slow),
         ("vae.CVAE", "{n_classes: 3}"),
-        ("flow.MAF", "{context_dim: 2}"),
+        pytest.param("flow.MAF", "{context_dim: 2}", marks=pytest.mark.slow),
         ("autoregressive.MADE", "{}"),
     ],
 )

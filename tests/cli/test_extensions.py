@@ -61,6 +61,7 @@ def test_an_extended_model_is_trained_asked_and_compared(here: Path, capsys: pyt
     assert set(RunStore(here).get(extended["run_id"]).tables) >= {"scores", "rates"}
 
 
+@pytest.mark.slow
 def test_a_model_with_volumes_scores_counts_and_volumes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "--extension", "volumes", "--volume", "money", "--json"]) == 0
     capsys.readouterr()

@@ -107,6 +107,7 @@ def test_without_data_the_held_out_part_is_named_by_its_rows_in_the_set(project,
     assert "180 examples: those of digits that are reported on, held out of the training" in answer["notes"][0]
 
 
+@pytest.mark.slow
 def test_a_trained_model_keeps_the_laws(project, capsys):
     code, said = run(project, capsys, "certify", "vae_digits", "--json")
     document = json.loads(said.out)

@@ -76,7 +76,7 @@ def test_no_words_bring_a_fault_to_a_person(
 
 
 @given(content=st.binary(max_size=120))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_table_brings_a_fault_to_a_person(project: Path, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     Path("t.csv").write_bytes(content)
     capsys.readouterr()

@@ -150,6 +150,7 @@ def test_dropout_is_by_key():
     assert float(model.log_prob(batch.x).value[0]) == float(model.log_prob(batch.x).value[0])
 
 
+@pytest.mark.slow
 def test_another_process_says_the_same():
     # Python salts the hashes of texts anew in every process: nothing here may rest on one
     code = (

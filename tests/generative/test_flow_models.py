@@ -223,7 +223,9 @@ def fitted_to_a_correlated_gaussian(model, steps):
         ("MAF", {"n_transforms": 1}, 600),
         ("IAF", {"n_transforms": 1}, 600),
         ("NeuralSplineFlow", {"n_transforms": 2}, 1200),
-        ("NeuralSplineFlow", {"n_transforms": 2, "transform": "autoregressive"}, 1200),
+        pytest.param(
+            "NeuralSplineFlow", {"n_transforms": 2, "transform": "autoregressive"}, 1200, marks=pytest.mark.slow
+        ),
         pytest.param("ContinuousFlow", {"rtol": 1e-4, "atol": 1e-4}, 300, marks=pytest.mark.slow),
     ],
     ids=["RealNVP", "MAF", "IAF", "spline couplings", "spline autoregressive", "continuous"],

@@ -1,6 +1,5 @@
 """Every law on named models with perturbed weights; second models of a kind, fresh and trained ones are slow tests."""
 
-import jax
 import pytest
 from adapted_instances import INSTANCES as ADAPTED
 from flow_instances import INSTANCES as FLOWS
@@ -31,15 +30,6 @@ SECOND = {
 instance of the class, or of its parts, is among the others."""
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("fresh", "trained")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """Programs are made quickly rather than made to run quickly: a third less CPU time, as each runs a few times."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module", params=["perturbed", *SLOW])

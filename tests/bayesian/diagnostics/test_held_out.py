@@ -181,6 +181,7 @@ def test_parts_of_new_cells_are_together_what_the_whole_is() -> None:
         next(unseen_cells(model, guide, observe(NEW, batch=["c"] * 20), old))
 
 
+@pytest.mark.slow
 def test_cells_that_are_integrated_out_have_bounds_too() -> None:
     model = count_model("nbvcp")
     fit = svi(model, default_guide(model), TABLE, steps=30)

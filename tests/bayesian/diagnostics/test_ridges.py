@@ -83,7 +83,12 @@ def flat_direction(model: Any, *data: Any) -> Finding:
     [
         (regression, (DEPENDENT, Y), "the numbers of slope move together, and no observation notices"),
         (product_of(1.0), (COUNTS,), "a and b move together (a up as b down), and no observation notices"),
-        (softmax, (GENERATOR.multinomial(30, [0.2, 0.3, 0.5], 40),), "the numbers of w move together"),
+        pytest.param(
+            softmax,
+            (GENERATOR.multinomial(30, [0.2, 0.3, 0.5], 40),),
+            "the numbers of w move together",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["dependent columns", "product", "softmax"],
 )
@@ -98,7 +103,7 @@ def test_a_ridge_is_named(model: Any, data: tuple[Any, ...], words: str) -> None
     ("model", "data"),
     [
         (regression, (X, Y)),
-        (centred, (SCHOOLS, ERRORS)),
+        pytest.param(centred, (SCHOOLS, ERRORS), marks=pytest.mark.slow),
         (not_centred, (SCHOOLS, ERRORS)),
         (product_of(0.05), (COUNTS,)),
     ],
@@ -179,7 +184,7 @@ CAPTURED = {
 }
 
 
-@pytest.mark.parametrize("kind", ["nbvcp", "zinbvcp"])
+@pytest.mark.parametrize("kind", ["nbvcp", pytest.param("zinbvcp", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("parameterization", CAPTURED)
 def test_capture_and_success_probability_lie_on_a_ridge(kind: str, parameterization: str) -> None:
     """The log-odds that counts see are logit p + log nu: at any point, d log nu = -d logit p goes unnoticed."""

@@ -163,6 +163,7 @@ def test_data_that_say_little_or_a_great_deal(case: tuple) -> None:
         assert az.ess(values) > 0.25 * 800, name
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_both_explanations_of_one_window_each_are_found(shared_data: Path) -> None:
     """Cockroaches by apartment: counts scatter about nearly equal rates, or, 100 to 1 against, the rates differ."""

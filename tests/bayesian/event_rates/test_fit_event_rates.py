@@ -82,7 +82,7 @@ def test_posterior_of_the_pumps_is_the_one_by_quadrature(pumps: az.InferenceData
         assert float(np.abs(z).max()) < 4  # Monte Carlo: 4 standard errors, computed from the draws
 
 
-@pytest.mark.parametrize("engine", ["collapsed", "pymc", pytest.param("nutpie", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["collapsed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pymc", "nutpie"))])
 def test_engines_agree_on_the_pumps(engine: str, pumps: az.InferenceData) -> None:
     other = fit_event_rates(pump_failures(), PUMPS, engine=engine)
     assert other.posterior.attrs["engine"] == engine

@@ -182,7 +182,7 @@ def written_out(
     return float(total + each.sum())
 
 
-OFTEN = ("covariates, noncentered", "volumes, noncentered", "seasons", "everything")
+OFTEN = ("volumes, noncentered", "everything")
 """Together these have every extension, both likelihoods and both kinds of rates."""
 
 
