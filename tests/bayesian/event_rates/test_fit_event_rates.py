@@ -82,7 +82,10 @@ def test_posterior_of_the_pumps_is_the_one_by_quadrature(pumps: az.InferenceData
         assert float(np.abs(z).max()) < 4  # Monte Carlo: 4 standard errors, computed from the draws
 
 
-@pytest.mark.parametrize("engine", ["collapsed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pymc", "nutpie"))])
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("pymc", "nutpie")]
+
+
+@pytest.mark.parametrize("engine", ["collapsed", *SLOWER])
 def test_engines_agree_on_the_pumps(engine: str, pumps: az.InferenceData) -> None:
     other = fit_event_rates(pump_failures(), PUMPS, engine=engine)
     assert other.posterior.attrs["engine"] == engine
