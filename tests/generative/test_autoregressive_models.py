@@ -66,7 +66,7 @@ def test_layers_of_several_widths_are_refused():
 
 
 def test_examples_of_another_shape_are_refused():
-    with pytest.raises(ConfigurationError, match=r"x: examples of another shape; expected \(n, 6\), got \(2, 5\)"):
+    with pytest.raises(ConfigurationError, match=r"x: of another shape; expected \(n, 6\), got \(2, 5\)"):
         INSTANCES["MADE"].made()[0].log_prob(jnp.zeros((2, 5)), cond=jnp.zeros(2, int))
 
 

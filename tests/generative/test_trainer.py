@@ -209,14 +209,23 @@ def test_several_devices_reach_what_one_does():
         (np.zeros((4, 5)), r"data: examples of another shape than the model's; expected an array of shape \(n, 6\)"),
         (np.full((4, 6), np.nan), "data: 24 numbers are missing or infinite"),
         (Rows(jnp.full((4, 6), jnp.nan)), "data: 24 numbers are missing or infinite"),
-        (np.array([["a"] * 6]), "data: not an array of numbers"),
+        (np.array([["a"] * 6]), "data: not an array of numbers; .* got '<U1 of shape (1, 6)'"),
+        (None, "data: not an array of numbers; expected examples along the first axis, .* got 'NoneType'"),
+        ([[1, 0], [1]], "data: not an array of numbers; .* got 'list'"),
         ((BITS, np.zeros(3)), "data: conditions of other examples; expected 96 of them, got 3"),
         (BITS + 1, "data: numbers that the model does not know; expected whole numbers from 0 to 1, got '1 to 2'"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(data, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message.replace("(1, 6)", r"\(1, 6\)")):
         Trainer(vae()).fit(data, steps=1)
+
+
+def test_what_cannot_be_trained_is_refused():
+    with pytest.raises(ConfigurationError, match=r"model: not a generative model; expected .*, got 'NoneType'"):
+        Trainer(None)
+    with pytest.raises(ConfigurationError, match=r"settings: not settings of a training; .* got 'dict'; make them"):
+        Trainer(vae(), {"batch_size": 3})
 
 
 @pytest.mark.parametrize(

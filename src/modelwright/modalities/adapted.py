@@ -37,6 +37,7 @@ class AdaptedModel(AbstractGenerativeModel):
         self.example_shape = self.codec.example_shape
         self.condition = inner.condition
         self.levels = self.codec.levels_of_data
+        self.latent_shape, self.latent_levels = inner.latent_shape, inner.latent_levels
 
     def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
         """Let the model set what depends on the data."""

@@ -74,6 +74,9 @@ class Trainer:
         model: The model.
         settings: How to train; by default as the configuration says from which the model was made.
 
+    Raises:
+        ConfigurationError: the model or the settings are something else.
+
     Example:
         >>> from modelwright.configuration import ModelConfiguration
         >>> from modelwright.factory import create_model
@@ -87,6 +90,23 @@ class Trainer:
 
     model: AbstractGenerativeModel
     settings: TrainingSettings | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, AbstractGenerativeModel):
+            raise ConfigurationError(
+                "not a generative model",
+                field="model",
+                expected="what create_model gives",
+                got=type(self.model).__name__,
+            )
+        if self.settings is not None and not isinstance(self.settings, TrainingSettings):
+            raise ConfigurationError(
+                "not settings of a training",
+                field="settings",
+                expected="TrainingSettings, or None for those of the model's configuration",
+                got=type(self.settings).__name__,
+                todo="make them with TrainingSettings.from_mapping(...)",
+            )
 
     def fit(
         self,

@@ -85,6 +85,7 @@ class AbstractAutoencoder(AbstractGenerativeModel):
         self.observation = observation
         self.levels = observation.levels
         self.latent_dim = latent_dim
+        self.latent_shape = (latent_dim,)
         self.example_shape = tuple(example_shape)
         self.kl_weight = kl_weight
         self.warm_up_steps = warm_up_steps

@@ -95,7 +95,8 @@ class VQVAE(AbstractGenerativeModel):
         self.prior = prior
         self.observation = observation
         self.levels = observation.levels
-        self.grid = tuple(grid)
+        self.grid = self.latent_shape = tuple(grid)
+        self.latent_levels = codebook.size
         self.latent_dim = codebook.vectors.shape[-1]
         self.example_shape = tuple(example_shape)
         self.commitment_weight = commitment_weight
