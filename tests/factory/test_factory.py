@@ -79,6 +79,14 @@ def test_a_bad_modality_is_named():
         create_model(small(), rngs=0, modality="nonexistent")
 
 
+def test_what_is_no_modality_is_shown():
+    message = (
+        r"^Failed to apply modality 3: modality: not a modality; expected a name or a codec, got 3; known: image, text"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        create_model(small(), rngs=0, modality=3)
+
+
 @pytest.mark.parametrize(
     ("name", "model_type"),
     [
@@ -189,6 +197,39 @@ def test_a_third_party_adds_a_family():
         CapabilityError, match=r"Constant has no sample; it offers log_prob; choose a model that offers"
     ):
         model.sample(1, key=jax.random.key(0))
+
+
+class Shapeless(AbstractGenerativeModel):
+    family = "shapeless"
+
+
+@pytest.mark.parametrize(
+    ("built", "message"),
+    [
+        (
+            None,
+            r"model_class: the builder .*\.Careless built no generative model; expected .*AbstractGenerativeModel, got",
+        ),
+        (
+            {"a": 1},
+            r"the builder .*\.Careless built no generative model; .* got {'a': 1}; let its build return the model",
+        ),
+        (
+            Shapeless(),
+            r"example_shape: the builder .*\.Careless built a Shapeless that does not say what an example is",
+        ),
+    ],
+    ids=str,
+)
+def test_a_builder_that_builds_no_model_is_named(built, message):
+    class Careless:
+        def build(self, config, *, rngs, **kwargs):
+            return built
+
+    registry = ModelTypeRegistry()
+    registry.register("careless", Careless())
+    with pytest.raises(ConfigurationError, match=message):
+        ModelFactory(registry).create_model(ModelConfiguration(name="x", model_class="a.careless.Thing"), rngs=0)
 
 
 def test_registering_refuses_what_cannot_build():

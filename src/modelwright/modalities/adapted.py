@@ -12,7 +12,7 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective, own_loss
 from modelwright.modalities.codec import AbstractCodec
-from modelwright.modalities.table import codec_named
+from modelwright.modalities.table import MODALITIES, codec_named
 
 
 @final
@@ -123,7 +123,13 @@ def adapted(model: AbstractGenerativeModel, modality: str | AbstractCodec, confi
     """
     codec = codec_named(modality) if isinstance(modality, str) else modality
     if not isinstance(codec, AbstractCodec):
-        raise ConfigurationError("not a modality", field="modality", expected="a name or a codec", got=modality)
+        raise ConfigurationError(
+            "not a modality",
+            field="modality",
+            expected="a name or a codec",
+            got=modality,
+            todo=f"known: {', '.join(MODALITIES)}",
+        )
     if model.family not in codec.families:
         raise ConfigurationError(
             f"the modality {codec.name} goes with {', '.join(sorted(codec.families))}",
