@@ -66,10 +66,24 @@ def test_an_empty_class_is_refused():
         create_model(ModelConfiguration(name="x"), rngs=0)
 
 
-def test_an_unknown_type_lists_the_known_ones():
-    message = r"^No builder registered for type 'unknown'\. Available types: autoregressive, flow, vae$"
-    with pytest.raises(ValueError, match=message):
-        create_model(small(model_class="somewhere.Thing"), rngs=0)
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        (
+            "somewhere.Thing",
+            r"model_class is 'somewhere.Thing', of which no part is a type or like the name of a model",
+        ),
+        (
+            "somewhere.RealNPV",
+            r"model_class is 'somewhere.RealNPV'; did you mean 'modelwright.generative.flow.RealNVP'\?",
+        ),
+        ("wavnet", r"model_class is 'wavnet'; did you mean 'modelwright.generative.autoregressive.WaveNet'\?"),
+    ],
+)
+def test_an_unknown_type_lists_the_known_ones_and_the_nearest_name(name, guess):
+    message = r"No builder registered for type 'unknown'\. Available types: autoregressive, flow, vae; "
+    with pytest.raises(ValueError, match=f"^{message}{guess}$"):
+        create_model(small(model_class=name), rngs=0)
 
 
 def test_a_bad_modality_is_named():
