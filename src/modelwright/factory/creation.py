@@ -7,6 +7,7 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.core.files import json_text
 from modelwright.core.seeds import check_seed
 from modelwright.factory.model_types import ModelTypeRegistry, model_types
+from modelwright.factory.room import check_room
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -40,8 +41,8 @@ class ModelFactory:
 
         Raises:
             TypeError: the configuration is no `ModelConfiguration`.
-            ConfigurationError: no builder fits, a value is not accepted, or is given and not used; or the builder of a
-                plug-in gives no model.
+            ConfigurationError: no builder fits, a value is not accepted, or is given and not used; there is no room for
+                so large a model; or the builder of a plug-in gives no model.
         """
         if not isinstance(config, ModelConfiguration):
             raise TypeError(
@@ -49,6 +50,8 @@ class ModelFactory:
                 "make one with ModelConfiguration.from_mapping(...)"
             )
         builder = self.registry.builder_for(config.model_class)
+        if not kwargs:
+            check_room(config, builder)
         model = sound(builder.build(config, rngs=as_rngs(rngs), **kwargs), builder)
         if modality is not None:
             model = _with_modality(model, modality, config)

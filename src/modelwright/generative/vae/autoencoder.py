@@ -22,7 +22,7 @@ ACTIVE = 0.01
 SHARED = (
     *CODERS,
     *LIKELIHOODS,
-    Parameter("importance_draws", "integer", 64, "latents drawn for each log_prob", 1),
+    Parameter("importance_draws", "integer", 64, "latents drawn for each log_prob", 1, 1_000_000),
     *CONDITIONS,
 )
 """The parameters of every autoencoder with a normal latent."""
