@@ -37,8 +37,8 @@ def test_a_class_builds_itself(name):
 @pytest.mark.parametrize(
     ("name", "input_dim", "wrong", "message"),
     [
-        ("Transformer", (4,), {"n_layers": 0}, "parameters.n_layers: .*expected a whole number of at least 1, got 0"),
-        ("PixelCNN", (4, 4, 1), {"n_layers": 0}, "parameters.n_layers: .*expected a whole number of at least 1"),
+        ("Transformer", (4,), {"n_layers": 0}, "parameters.n_layers: .*expected a whole number from 1 to 256, got 0"),
+        ("PixelCNN", (4, 4, 1), {"n_layers": 0}, "parameters.n_layers: .*expected a whole number from 1 to 256"),
         ("WaveNet", (4,), {"n_layers": 0}, "parameters.n_layers: .*expected a whole number from 1 to 24"),
         ("PixelCNN", (4, 4, 1), {"kernel_size": 4}, "parameters.kernel_size: a kernel without a middle"),
         ("PixelCNN", (4, 4), {}, "input_dim: not an image; expected height, width and channels"),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from modelwright.generative.protocol import Loss
 from modelwright.generative.training import Rows, Trainer, TrainingDefaults, TrainingSettings, Windows
 from modelwright.generative.training.evaluation import held_out_loss
 from modelwright.generative.training.examples import numbers_of_steps
+from modelwright.generative.training.placement import Placement
 from modelwright.generative.training.steps import MOST_LOST, advance
 
 
@@ -169,6 +171,35 @@ def test_conditions_go_with_their_examples():
     rows = Rows(jnp.arange(6.0)[:, None], jnp.arange(6))
     batch = rows.take(jnp.array([4, 1]))
     assert batch.x[:, 0].tolist() == batch.cond.tolist() == [4, 1]
+
+
+def notes_of(fit):
+    """The notes that a training leaves with whoever watches it."""
+    notes = []
+    fit(lambda event: notes.append(event.note) if event.note else None)
+    return notes
+
+
+def test_devices_that_stand_idle_are_told_of(monkeypatch):
+    train = partial(Trainer(vae()).fit, BITS, steps=1)
+    assert notes_of(lambda progress: train(batch_size=5, progress=progress)) == []
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1] * 4)
+    (note,) = notes_of(lambda progress: train(batch_size=5, progress=progress))
+    assert note == (
+        "training on 1 of 4 devices: batches of 5 examples do not divide into more; "
+        "a batch_size that is a multiple of 4 uses all"
+    )
+
+
+def test_going_on_with_other_devices_is_told_of(monkeypatch, tmp_path):
+    train = partial(Trainer(vae(), TrainingSettings(batch_size=8)).fit, BITS, checkpoint_dir=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Placement, "n_devices", 4)
+        train(steps=1)
+    notes = notes_of(lambda progress: train(steps=2, progress=progress))
+    assert any(note.startswith("going on with 1 in place of 4 devices: sums over a batch") for note in notes)
+    notes = notes_of(lambda progress: train(steps=3, progress=progress))
+    assert not any("devices" in note for note in notes)
 
 
 SHARDED = """
