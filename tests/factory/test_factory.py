@@ -66,10 +66,24 @@ def test_an_empty_class_is_refused():
         create_model(ModelConfiguration(name="x"), rngs=0)
 
 
-def test_an_unknown_type_lists_the_known_ones():
-    message = r"^No builder registered for type 'unknown'\. Available types: autoregressive, flow, vae$"
-    with pytest.raises(ValueError, match=message):
-        create_model(small(model_class="somewhere.Thing"), rngs=0)
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        (
+            "somewhere.Thing",
+            r"model_class is 'somewhere.Thing', of which no part is a type or like the name of a model",
+        ),
+        (
+            "somewhere.RealNPV",
+            r"model_class is 'somewhere.RealNPV'; did you mean 'modelwright.generative.flow.RealNVP'\?",
+        ),
+        ("wavnet", r"model_class is 'wavnet'; did you mean 'modelwright.generative.autoregressive.WaveNet'\?"),
+    ],
+)
+def test_an_unknown_type_lists_the_known_ones_and_the_nearest_name(name, guess):
+    message = r"No builder registered for type 'unknown'\. Available types: autoregressive, flow, vae; "
+    with pytest.raises(ValueError, match=f"^{message}{guess}$"):
+        create_model(small(model_class=name), rngs=0)
 
 
 def test_a_bad_modality_is_named():
@@ -77,6 +91,14 @@ def test_a_bad_modality_is_named():
         ValueError, match=r"^Failed to apply modality 'nonexistent': no modality is called 'nonexistent'"
     ):
         create_model(small(), rngs=0, modality="nonexistent")
+
+
+def test_what_is_no_modality_is_shown():
+    message = (
+        r"^Failed to apply modality 3: modality: not a modality; expected a name or a codec, got 3; known: image, text"
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        create_model(small(), rngs=0, modality=3)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +211,39 @@ def test_a_third_party_adds_a_family():
         CapabilityError, match=r"Constant has no sample; it offers log_prob; choose a model that offers"
     ):
         model.sample(1, key=jax.random.key(0))
+
+
+class Shapeless(AbstractGenerativeModel):
+    family = "shapeless"
+
+
+@pytest.mark.parametrize(
+    ("built", "message"),
+    [
+        (
+            None,
+            r"model_class: the builder .*\.Careless built no generative model; expected .*AbstractGenerativeModel, got",
+        ),
+        (
+            {"a": 1},
+            r"the builder .*\.Careless built no generative model; .* got {'a': 1}; let its build return the model",
+        ),
+        (
+            Shapeless(),
+            r"example_shape: the builder .*\.Careless built a Shapeless that does not say what an example is",
+        ),
+    ],
+    ids=str,
+)
+def test_a_builder_that_builds_no_model_is_named(built, message):
+    class Careless:
+        def build(self, config, *, rngs, **kwargs):
+            return built
+
+    registry = ModelTypeRegistry()
+    registry.register("careless", Careless())
+    with pytest.raises(ConfigurationError, match=message):
+        ModelFactory(registry).create_model(ModelConfiguration(name="x", model_class="a.careless.Thing"), rngs=0)
 
 
 def test_registering_refuses_what_cannot_build():

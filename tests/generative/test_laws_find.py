@@ -49,12 +49,6 @@ def test_each_stacked_layer_needs_a_gradient_of_its_own():
     assert general.gradients_reach(subject(Stack(used=3))).figure == 2.0
 
 
-def test_a_part_that_the_last_layer_cannot_use_has_to_be_named(monkeypatch):
-    monkeypatch.setattr(nnx.Linear, "idle_in_last", ("kernel", "bias"), raising=False)
-    assert general.gradients_reach(subject(Stack(used=3))).figure == 0.0
-    assert general.gradients_reach(subject(Stack(used=2))).figure == 2.0
-
-
 def test_what_is_not_offered_has_to_refuse():
     assert general.offers_are_kept(subject(Stack())).figure == 0.0
     assert general.offers_are_kept(subject(Stack(claimed=()))).figure == 1.0  # samples, and says that it does not

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from modelwright.generative.protocol import Loss
 from modelwright.generative.training import Rows, Trainer, TrainingDefaults, TrainingSettings, Windows
 from modelwright.generative.training.evaluation import held_out_loss
 from modelwright.generative.training.examples import numbers_of_steps
+from modelwright.generative.training.placement import Placement
 from modelwright.generative.training.steps import MOST_LOST, advance
 
 
@@ -171,6 +173,35 @@ def test_conditions_go_with_their_examples():
     assert batch.x[:, 0].tolist() == batch.cond.tolist() == [4, 1]
 
 
+def notes_of(fit):
+    """The notes that a training leaves with whoever watches it."""
+    notes = []
+    fit(lambda event: notes.append(event.note) if event.note else None)
+    return notes
+
+
+def test_devices_that_stand_idle_are_told_of(monkeypatch):
+    train = partial(Trainer(vae()).fit, BITS, steps=1)
+    assert notes_of(lambda progress: train(batch_size=5, progress=progress)) == []
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1] * 4)
+    (note,) = notes_of(lambda progress: train(batch_size=5, progress=progress))
+    assert note == (
+        "training on 1 of 4 devices: batches of 5 examples do not divide into more; "
+        "a batch_size that is a multiple of 4 uses all"
+    )
+
+
+def test_going_on_with_other_devices_is_told_of(monkeypatch, tmp_path):
+    train = partial(Trainer(vae(), TrainingSettings(batch_size=8)).fit, BITS, checkpoint_dir=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Placement, "n_devices", 4)
+        train(steps=1)
+    notes = notes_of(lambda progress: train(steps=2, progress=progress))
+    assert any(note.startswith("going on with 1 in place of 4 devices: sums over a batch") for note in notes)
+    notes = notes_of(lambda progress: train(steps=3, progress=progress))
+    assert not any("devices" in note for note in notes)
+
+
 SHARDED = """
 import jax, numpy as np, json, sys
 from flax import nnx
@@ -209,14 +240,23 @@ def test_several_devices_reach_what_one_does():
         (np.zeros((4, 5)), r"data: examples of another shape than the model's; expected an array of shape \(n, 6\)"),
         (np.full((4, 6), np.nan), "data: 24 numbers are missing or infinite"),
         (Rows(jnp.full((4, 6), jnp.nan)), "data: 24 numbers are missing or infinite"),
-        (np.array([["a"] * 6]), "data: not an array of numbers"),
+        (np.array([["a"] * 6]), "data: not an array of numbers; .* got '<U1 of shape (1, 6)'"),
+        (None, "data: not an array of numbers; expected examples along the first axis, .* got 'NoneType'"),
+        ([[1, 0], [1]], "data: not an array of numbers; .* got 'list'"),
         ((BITS, np.zeros(3)), "data: conditions of other examples; expected 96 of them, got 3"),
         (BITS + 1, "data: numbers that the model does not know; expected whole numbers from 0 to 1, got '1 to 2'"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(data, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message.replace("(1, 6)", r"\(1, 6\)")):
         Trainer(vae()).fit(data, steps=1)
+
+
+def test_what_cannot_be_trained_is_refused():
+    with pytest.raises(ConfigurationError, match=r"model: not a generative model; expected .*, got 'NoneType'"):
+        Trainer(None)
+    with pytest.raises(ConfigurationError, match=r"settings: not settings of a training; .* got 'dict'; make them"):
+        Trainer(vae(), {"batch_size": 3})
 
 
 @pytest.mark.parametrize(

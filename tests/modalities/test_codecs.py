@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from modelwright.configuration import ModelConfiguration
-from modelwright.core.errors import ConfigurationError, DataError, NotFoundError
+from modelwright.core.errors import CapabilityError, ConfigurationError, DataError, NotFoundError
 from modelwright.factory import create_model
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
@@ -231,3 +231,50 @@ def test_an_adapted_model_is_not_the_model_unchanged():
     assert float(plain.log_prob(x.astype(float)).value[0]) != float(adapted.log_prob(x).value[0])
     assert adapted.sample(3, key=jax.random.key(0)).dtype == jnp.int32
     assert type(adapted.inner) is type(plain)
+
+
+@pytest.fixture(scope="module")
+def of_text():
+    config = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.autoregressive.Transformer",
+        input_dim=6,
+        hidden_dims=[4],
+        parameters={"vocabulary": 3, "n_layers": 1, "n_heads": 1},
+    )
+    return create_model(config, rngs=0, modality=TextCodec("abc"))
+
+
+def test_a_text_is_continued_through_its_codec(of_text):
+    key = jax.random.key(0)
+    found = of_text.continue_from("ab", 4, key=key, temperature=0.5, top_k=2)
+    inside = of_text.inner.continue_from(jnp.array([[0, 1]]), 4, key=key, temperature=0.5, top_k=2)
+    assert (found == inside).all()
+    (text,) = of_text.codec.present(np.asarray(found))
+    assert (text[:2], len(text)) == ("ab", 6)
+    several = of_text.continue_from(["ab", "cc"], 4, key=key)
+    assert (several == of_text.continue_from(np.array([[0, 1], [2, 2]]), 4, key=key)).all()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("ad", "data: the character 'd' at place 1 is not in the vocabulary"),
+        (["ab", "a"], "prompt: texts of unequal lengths; expected 2 symbols in each, as in the first, got 1"),
+        ([], "prompt: no text; expected a text, or a list of texts, got 'list'"),
+        ([1, 2], "prompt: no text"),
+    ],
+)
+def test_a_prompt_that_is_no_text_is_refused(of_text, prompt, message):
+    with pytest.raises(DataError, match=message):
+        of_text.continue_from(prompt, 1, key=jax.random.key(0))
+
+
+def test_what_a_codec_cannot_bring_to_raw_data_refuses_and_names_the_model_inside():
+    model = AdaptedModel(Takes((1,)), ImageCodec())
+    with pytest.raises(CapabilityError, match=r"model.inner, a Takes, has no continue_from; choose .*Transformer"):
+        model.continue_from(np.zeros((1, 1), int), 2, key=jax.random.key(0))
+    with pytest.raises(
+        CapabilityError, match=r"what Takes draws is not that of raw data; ask model.inner for sample_with"
+    ):
+        model.sample_with_log_prob(2, key=jax.random.key(0))

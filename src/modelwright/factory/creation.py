@@ -7,6 +7,7 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.core.files import json_text
 from modelwright.core.seeds import check_seed
 from modelwright.factory.model_types import ModelTypeRegistry, model_types
+from modelwright.factory.room import check_room
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -40,14 +41,18 @@ class ModelFactory:
 
         Raises:
             TypeError: the configuration is no `ModelConfiguration`.
-            ConfigurationError: no builder fits, a value is not accepted, or is given and not used.
+            ConfigurationError: no builder fits, a value is not accepted, or is given and not used; there is no room for
+                so large a model; or the builder of a plug-in gives no model.
         """
         if not isinstance(config, ModelConfiguration):
             raise TypeError(
                 f"config: expected a ModelConfiguration, got {type(config).__name__}; "
                 "make one with ModelConfiguration.from_mapping(...)"
             )
-        model = self.registry.builder_for(config.model_class).build(config, rngs=as_rngs(rngs), **kwargs)
+        builder = self.registry.builder_for(config.model_class)
+        if not kwargs:
+            check_room(config, builder)
+        model = sound(builder.build(config, rngs=as_rngs(rngs), **kwargs), builder)
         if modality is not None:
             model = _with_modality(model, modality, config)
         model.recipe = None if kwargs else recipe_of(config, model)  # parts made in Python are in no description
@@ -67,6 +72,35 @@ def create_model(
         (2, 'VAE')
     """
     return ModelFactory().create_model(config, rngs=rngs, modality=modality, **kwargs)
+
+
+def sound(model: Any, builder: Any) -> "AbstractGenerativeModel":
+    """What a builder gave, when it is a generative model.
+
+    Raises:
+        ConfigurationError: it is something else; names the builder.
+    """
+    from modelwright.generative.protocol import AbstractGenerativeModel
+
+    name = f"{type(builder).__module__}.{type(builder).__qualname__}"
+    if not isinstance(model, AbstractGenerativeModel):
+        raise ConfigurationError(
+            f"the builder {name} built no generative model",
+            field="model_class",
+            expected="an instance of modelwright.generative.protocol.AbstractGenerativeModel",
+            got="None" if model is None else model,
+            todo="let its build return the model",
+        )
+    shape = getattr(model, "example_shape", None)  # declared by the protocol, set by the class itself
+    if not isinstance(shape, tuple) or not all(isinstance(side, int) for side in shape):
+        raise ConfigurationError(
+            f"the builder {name} built a {type(model).__name__} that does not say what an example is",
+            field="example_shape",
+            expected="a tuple of whole numbers",
+            got="None" if shape is None else shape,
+            todo="set example_shape where the model is made",
+        )
+    return model
 
 
 def recipe_of(config: ModelConfiguration, model: "AbstractGenerativeModel") -> str:
@@ -103,10 +137,10 @@ def as_rngs(rngs: Any) -> "nnx.Rngs":
 def _with_modality(
     model: "AbstractGenerativeModel", modality: "str | AbstractCodec", config: ModelConfiguration
 ) -> "AbstractGenerativeModel":
-    from modelwright.modalities import adapted
+    from modelwright.modalities import AbstractCodec, adapted
 
     try:
         return adapted(model, modality, config)
     except (LookupError, ValueError) as error:
-        name = modality if isinstance(modality, str) else modality.name
+        name = modality.name if isinstance(modality, AbstractCodec) else modality
         raise ConfigurationError(f"Failed to apply modality {name!r}: {error}") from error

@@ -7,7 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from modelwright.configuration import ModelConfiguration
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, shortened
+from modelwright.core.names import nearest
+from modelwright.factory.family import AbstractFamilyBuilder
 from modelwright.factory.plug_ins import add_installed_families
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class ModelTypeRegistry:
         ('echo', 'echo')
         >>> registry.builder_for("other.Thing")
         Traceback (most recent call last):
-        modelwright.core.errors.ConfigurationError: No builder registered for type 'unknown'. Available types: echo
+        modelwright.core.errors.ConfigurationError: No builder registered for type 'unknown'. Available types: echo; \
+model_class is 'other.Thing', of which no part is a type or like the name of a model
     """
 
     def __init__(self, more: "Callable[[ModelTypeRegistry], Mapping[str, ConfigurationError]] | None" = None) -> None:
@@ -135,9 +138,18 @@ class ModelTypeRegistry:
             known = ", ".join(sorted(self._builders))
             raise ConfigurationError(
                 f"No builder registered for type '{model_type}'. Available types: {known}",
-                todo="; ".join(str(problem) for problem in self._problems.values()) or None,
+                todo="; ".join([self._guess(model_class), *map(str, self._problems.values())]),
             )
         return self._builders[model_type]
+
+    def _guess(self, model_class: str) -> str:
+        """The field and what may have been meant, in the words that end the sentence."""
+        houses = [each for each in self._builders.values() if isinstance(each, AbstractFamilyBuilder)]
+        by_class = {name.rpartition(".")[2]: name for builder in houses for name in builder.models}
+        close = nearest(model_class.rpartition(".")[2], by_class)
+        if close is None:
+            return f"model_class is {shortened(model_class)}, of which no part is a type or like the name of a model"
+        return f"model_class is {shortened(model_class)}; did you mean {by_class[close]!r}?"
 
 
 def model_types() -> ModelTypeRegistry:

@@ -54,7 +54,10 @@ class Condition:
         return self.n_classes or self.context_dim
 
     def vectors(self, cond: Array | None, n: int) -> Float[Array, "n width"] | None:
-        """The vector of each example.
+        """The vector of each example; while labels are traced, NaN for those that are not known.
+
+        Log probabilities and real numbers are then NaN, too. Samples that are whole numbers cannot be: whoever compiles
+        a function of labels checks them before.
 
         Args:
             cond: Labels, shape (n,), or vectors, shape (n, context_dim); one for all is repeated.
@@ -77,16 +80,20 @@ class Condition:
         words = f"{n} labels" if self.n_classes else f"an array of shape ({n}, {self.context_dim})"
         if cond is None:
             raise ConfigurationError("the model is conditioned on something", field="cond", expected=words)
-        cond = jnp.asarray(cond)
-        if cond.shape == own:
-            cond = jnp.broadcast_to(cond, (n, *own))
-        if cond.shape != (n, *own):
+        if not isinstance(cond, jax.Array | np.ndarray):
+            given = cond
+            try:
+                cond = np.asarray(cond)  # not by JAX, for which a number in a function that is traced is traced, too
+            except ValueError:  # rows of unequal length
+                cond = np.empty(0, object)
+            if cond.dtype.kind not in "biuf":
+                raise ConfigurationError("no array of numbers", field="cond", expected=words, got=given)
+        if cond.shape not in (own, (n, *own)):
             raise ConfigurationError("of another shape", field="cond", expected=words, got=cond.shape)
-        if not self.n_classes:
-            return cond
-        if not jnp.issubdtype(cond.dtype, jnp.integer):
+        if self.n_classes and not jnp.issubdtype(cond.dtype, jnp.integer):
             raise ConfigurationError("no labels", field="cond", expected="whole numbers", got=str(cond.dtype))
-        if not isinstance(cond, jax.core.Tracer) and n:
+        traced = isinstance(cond, jax.core.Tracer)
+        if self.n_classes and not traced and cond.size:
             known = np.asarray(cond)  # by NumPy: within a function that is traced, JAX would trace the comparison, too
             if known.min() < 0 or known.max() >= self.n_classes:
                 raise ConfigurationError(
@@ -95,4 +102,12 @@ class Condition:
                     expected=f"whole numbers from 0 to {self.n_classes - 1}",
                     got=f"{known.min()} to {known.max()}",
                 )
-        return jax.nn.one_hot(cond, self.n_classes)
+        cond = jnp.broadcast_to(jnp.asarray(cond), (n, *own))
+        if not self.n_classes:
+            return cond
+        vectors = jax.nn.one_hot(cond, self.n_classes)
+        if not traced:
+            return vectors
+        # Of labels that are traced nothing can be refused. One that there is not becomes no number, and so does all
+        # that is computed from it: better than the zeros that it would be, which are an example of no class at all.
+        return jnp.where(((cond < 0) | (cond >= self.n_classes))[:, None], jnp.nan, vectors)

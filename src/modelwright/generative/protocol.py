@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import CapabilityError
+from modelwright.generative.arguments import Check, anything, checked, count, examples, latents
 from modelwright.generative.conditioning import Condition
 from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.parameters import Parameter
@@ -29,6 +30,18 @@ __all__ = ["AbstractGenerativeModel", "Batch", "Loss", "Objective"]
 
 OFFERS = ("sample", "log_prob", "encode", "decode", "condition")
 """What a model can be asked; "condition" says that the others take `cond`."""
+
+
+CHECKED: Mapping[str, Check] = {
+    "sample": count,
+    "sample_with_log_prob": count,
+    "continue_from": anything,
+    "log_prob": examples,
+    "importance_weighted": examples,
+    "encode": examples,
+    "decode": latents,
+}
+"""Method -> what it looks at before it begins, in whatever class it is written."""
 
 
 class Batch(NamedTuple):
@@ -89,6 +102,8 @@ def own_loss(model: "AbstractGenerativeModel", batch: Batch, key: PRNGKeyArray, 
 class AbstractGenerativeModel(nnx.Module):
     """A model of the seven families; the classes that fill it in are final.
 
+    The methods named in `CHECKED` refuse arguments of another type or shape before they begin, in every class.
+
     Attributes:
         family: "vae", "flow", "autoregressive", and those to come.
         declared: The settings under `parameters` that the class takes.
@@ -97,6 +112,9 @@ class AbstractGenerativeModel(nnx.Module):
         example_shape: Shape of one example.
         levels: How many values a number of an example can take (0 to levels - 1); None for real numbers.
         condition: What it is conditioned on.
+        latent_shape: Shape of one latent, as `encode` gives it and `decode` takes it; None where there is none, or any
+            will do.
+        latent_levels: How many codes a number of a latent can be; None for real numbers.
         recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
     """
 
@@ -108,7 +126,16 @@ class AbstractGenerativeModel(nnx.Module):
     example_shape: tuple[int, ...]
     levels: int | None = None
     condition: Condition = Condition()
+    latent_shape: tuple[int, ...] | None = None
+    latent_levels: int | None = None
     recipe: str | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let every method of a class look at what it is asked with, once for all models."""
+        super().__init_subclass__(**options)
+        for name, check in CHECKED.items():
+            if name in vars(cls):
+                setattr(cls, name, checked(vars(cls)[name], check))
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
         """What training makes small, averaged over a batch, for models with one loss.

@@ -18,6 +18,9 @@ from modelwright.generative.parameters import Parameter
 FIELDS = ("input_dim", "hidden_dims", "output_dim", "activation", "dropout_rate")
 """The fields that say something of the architecture; a model that does not ask for one that was given refuses it."""
 
+MOST_LAYERS = 256
+"""Layers that are written one by one: each is made by itself."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -87,8 +90,17 @@ class Reading:
         return self._note("input_dim", found, None)
 
     def hidden_dims(self, default: tuple[int, ...]) -> tuple[int, ...]:
-        """The widths of the hidden layers."""
-        return self._note("hidden_dims", self.configuration.hidden_dims, default)
+        """The widths of the hidden layers.
+
+        Raises:
+            ConfigurationError: there are more than `MOST_LAYERS`.
+        """
+        found = self.configuration.hidden_dims
+        if found is not None and len(found) > MOST_LAYERS:
+            raise ConfigurationError(
+                "too many layers", field="hidden_dims", expected=f"at most {MOST_LAYERS} widths", got=len(found)
+            )
+        return self._note("hidden_dims", found, default)
 
     def output_dim(self, default: Any) -> Any:
         """What the family means by output_dim."""

@@ -1,18 +1,20 @@
 """A model with a codec before it: raw data in, raw data out, log probabilities in their units."""
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NoReturn, Protocol, final, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
 from modelwright.configuration import ModelConfiguration
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import CapabilityError, ConfigurationError
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective, own_loss
 from modelwright.modalities.codec import AbstractCodec
-from modelwright.modalities.table import codec_named
+from modelwright.modalities.table import MODALITIES, codec_named
+from modelwright.modalities.text import TextCodec
 
 
 @final
@@ -37,6 +39,7 @@ class AdaptedModel(AbstractGenerativeModel):
         self.example_shape = self.codec.example_shape
         self.condition = inner.condition
         self.levels = self.codec.levels_of_data
+        self.latent_shape, self.latent_levels = inner.latent_shape, inner.latent_levels
 
     def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
         """Let the model set what depends on the data."""
@@ -83,9 +86,65 @@ class AdaptedModel(AbstractGenerativeModel):
         """The raw example of each latent."""
         return self.codec.decode(self.inner.decode(z, key=key, cond=cond))
 
+    def continue_from(
+        self,
+        prompt: "str | list[str] | Array",
+        n_tokens: int,
+        *,
+        key: PRNGKeyArray,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        cond: Array | None = None,
+    ) -> Array:
+        """Raw examples that begin with a prompt, shape (n, given + n_tokens); `codec.present` makes texts of them.
+
+        Args:
+            prompt: A text, texts of one length, or symbols as in the data, shape (n, given).
+            n_tokens: Symbols that follow.
+            key: The same key gives the same symbols.
+            temperature: As of the model inside.
+            top_k: As of the model inside.
+            top_p: As of the model inside.
+            cond: What each is conditioned on.
+
+        Raises:
+            CapabilityError: the model inside cannot go on from a prompt. DataError: it is no text of the vocabulary.
+        """
+        if not isinstance(self.inner, Continuing):
+            raise CapabilityError(
+                f"model.inner, a {type(self.inner).__name__}, has no continue_from",
+                todo="choose modelwright.generative.autoregressive.Transformer",
+            )
+        given = jnp.asarray(self.codec.beginnings(prompt) if _is_text(prompt, self.codec) else prompt)
+        choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return self.codec.decode(self.inner.continue_from(given, n_tokens, key=key, cond=cond, **choice))
+
+    def sample_with_log_prob(self, n: int, *, key: PRNGKeyArray, cond: Array | None = None) -> NoReturn:
+        """Refuses: what is drawn is brought to raw data by rounding, and the density found on the way is of neither."""
+        raise CapabilityError(
+            f"the log probability of what {type(self.inner).__name__} draws is not that of raw data",
+            todo="ask model.inner for sample_with_log_prob, where it has it, or this model for log_prob of its samples",
+        )
+
     def _inside(self, batch: Batch, key: PRNGKeyArray) -> tuple[Batch, Array]:
         z, log_det = self.codec.encode(batch.x, key)
         return Batch(z, batch.cond), log_det
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A model that goes on from a prompt."""
+
+    def continue_from(
+        self, prompt: Array, n_tokens: int, *, key: PRNGKeyArray, cond: Any = None, **choice: Any
+    ) -> Array:
+        """Prompt and what follows, shape (n, given + n_tokens)."""
+        ...
+
+
+def _is_text(prompt: Any, codec: AbstractCodec) -> bool:
+    return isinstance(codec, TextCodec) and isinstance(prompt, str | list | tuple)
 
 
 @dataclass(frozen=True)
@@ -122,7 +181,13 @@ def adapted(model: AbstractGenerativeModel, modality: str | AbstractCodec, confi
     """
     codec = codec_named(modality) if isinstance(modality, str) else modality
     if not isinstance(codec, AbstractCodec):
-        raise ConfigurationError("not a modality", field="modality", expected="a name or a codec", got=modality)
+        raise ConfigurationError(
+            "not a modality",
+            field="modality",
+            expected="a name or a codec",
+            got=modality,
+            todo=f"known: {', '.join(MODALITIES)}",
+        )
     if model.family not in codec.families:
         raise ConfigurationError(
             f"the modality {codec.name} goes with {', '.join(sorted(codec.families))}",

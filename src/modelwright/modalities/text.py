@@ -103,6 +103,23 @@ class TextCodec(AbstractCodec):
             )
         return np.stack(rows) if rows else np.zeros((0, self.length), np.int32)
 
+    def beginnings(self, raw: Any) -> np.ndarray:
+        """What texts are to begin with: one text, or several with as many symbols each, as rows of symbols."""
+        texts = [raw] if isinstance(raw, str) else raw
+        if not isinstance(texts, Sequence) or not texts or not all(isinstance(each, str) for each in texts):
+            raise DataError("no text", field="prompt", expected="a text, or a list of texts", got=type(raw).__name__)
+        rows = [self._symbols(each) for each in texts]
+        wrong = next((row for row in rows if len(row) != len(rows[0])), None)
+        if wrong is not None:
+            raise DataError(
+                "texts of unequal lengths",
+                field="prompt",
+                expected=f"{len(rows[0])} symbols in each, as in the first",
+                got=len(wrong),
+                todo="continue them one by one",
+            )
+        return np.stack(rows)
+
     def present(self, x: np.ndarray) -> list[str]:
         """Rows of symbols as texts; bytes that are no UTF-8 show as a mark."""
         rows = np.atleast_2d(np.asarray(x))

@@ -1,5 +1,6 @@
 """The masked autoencoder for distribution estimation: one dense network, masked so that it is autoregressive."""
 
+import math
 from typing import ClassVar, final
 
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.autoregressive.in_order import drawn_in_order
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel
 from modelwright.generative.conditioning import CONDITIONS, Condition
-from modelwright.generative.nets.masked import MaskedNet
+from modelwright.generative.nets.masked import MaskedNet, check_units
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
 
@@ -71,7 +72,8 @@ class MADE(AbstractAutoregressiveModel):
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "MADE":
         """The model that a configuration asks for."""
         shape, levels, condition = reading.input_dim(), reading.parameter("levels"), Condition.read(reading)
-        d = int(np.prod(shape))
+        d = math.prod(shape)
+        check_units(d)
         places = tuple(range(d))
         if reading.parameter("order") == "random":
             shuffled = np.random.default_rng(reading.parameter("order_seed")).permutation(d)

@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.generative.arguments import examples
 from modelwright.generative.autoregressive.alphabet import AbstractAlphabet, Levels
 from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss
@@ -89,14 +89,7 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
         return LogProb(_compiled_log_prob(graph, state, x, self._vectors(x, cond)), "exact")
 
     def _vectors(self, x: Array, cond: Array | None) -> Array | None:
-        if x.shape[1:] != self.example_shape:
-            raise ConfigurationError(
-                "examples of another shape",
-                field="x",
-                expected=f"(n, {', '.join(map(str, self.example_shape))})",
-                got=x.shape,
-            )
-        return self.condition.vectors(cond, len(x))
+        return self.condition.vectors(cond, len(examples(self, x)))
 
     def _scored(self, x: Array, vectors: Array | None, key: PRNGKeyArray | None) -> Float[Array, " n"]:
         symbols = self.alphabet.symbols(x)

@@ -41,8 +41,8 @@ class PixelCNN(AbstractAutoregressiveModel):
 
     declared: ClassVar[tuple[Parameter, ...]] = (
         Parameter("levels", "integer", 256, "grey levels; 2 for black and white", 2),
-        Parameter("n_layers", "integer", 8, "layers of both stacks", 1),
-        Parameter("kernel_size", "integer", 5, "pixels across a convolution, an odd number", 3),
+        Parameter("n_layers", "integer", 8, "layers of both stacks", 1, 256),
+        Parameter("kernel_size", "integer", 5, "pixels across a convolution, an odd number", 3, 101),
         *CONDITIONS,
     )
 

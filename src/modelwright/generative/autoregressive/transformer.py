@@ -49,8 +49,8 @@ class Transformer(AbstractAutoregressiveModel):
 
     declared: ClassVar[tuple[Parameter, ...]] = (
         Parameter("vocabulary", "integer", 256, "tokens; 256 for bytes", 2),
-        Parameter("n_layers", "integer", 4, "layers", 1),
-        Parameter("n_heads", "integer", 4, "heads of attention in each layer; a divisor of the width", 1),
+        Parameter("n_layers", "integer", 4, "layers", 1, 256),
+        Parameter("n_heads", "integer", 4, "heads of attention in each layer; a divisor of the width", 1, 1000),
         Parameter(
             "positions",
             "choice",
@@ -58,7 +58,7 @@ class Transformer(AbstractAutoregressiveModel):
             "a learned vector for each position, or queries and keys that turn with it",
             choices=("learned", "rotary"),
         ),
-        Parameter("expansion", "integer", 4, "the dense part of a layer is so many times as wide", 1),
+        Parameter("expansion", "integer", 4, "the dense part of a layer is so many times as wide", 1, 1000),
         *CONDITIONS,
     )
 

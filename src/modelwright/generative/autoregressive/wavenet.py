@@ -56,8 +56,8 @@ class WaveNet(AbstractAutoregressiveModel):
             choices=("plain", "mu_law"),
         ),
         Parameter("n_layers", "integer", 8, "layers of a cycle; the last reaches 2^(n_layers - 1) steps back", 1, 24),
-        Parameter("n_cycles", "integer", 1, "cycles of layers", 1),
-        Parameter("kernel_size", "integer", 2, "inputs that each convolution sees", 2),
+        Parameter("n_cycles", "integer", 1, "cycles of layers", 1, 20),
+        Parameter("kernel_size", "integer", 2, "inputs that each convolution sees", 2, 1000),
         *CONDITIONS,
     )
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.generative.arguments import numbers
 from modelwright.generative.conditioning import Condition
 from modelwright.generative.flow.bijection import AbstractBijection, Moved
 from modelwright.generative.log_prob import Kind, LogProb
@@ -52,6 +52,11 @@ class AbstractFlow(AbstractGenerativeModel):
     def latent_dim(self) -> int:
         """Numbers of z: those of an example."""
         return math.prod(self.example_shape)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """One vector."""
+        return (self.latent_dim,)
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
         """The negative log likelihood, nats per example; nothing in it is random."""
@@ -104,12 +109,7 @@ class AbstractFlow(AbstractGenerativeModel):
         return x.reshape(len(z), *self.example_shape), log_det
 
     def _taken(self, x: Array, cond: Array | None, shape: tuple[int, ...]) -> tuple[Array, Array | None]:
-        x = jnp.asarray(x)
-        if x.ndim == 0 or x.shape[1:] != shape:
-            words = ", ".join(map(str, ("n", *shape)))
-            raise ConfigurationError(
-                f"{type(self).__name__} takes no array of this shape", field="x", expected=f"({words})", got=x.shape
-            )
+        x = jnp.asarray(numbers(x, "x", shape, "an example"))
         return x.astype(jnp.promote_types(x.dtype, self._precision())), self.condition.vectors(cond, len(x))
 
     def _precision(self) -> jnp.dtype:

@@ -31,7 +31,7 @@ class Glow(AbstractFlow):
 
     declared: ClassVar[tuple[Parameter, ...]] = (
         Parameter("n_levels", "integer", 2, "scales; each halves height and width", 1, 8),
-        Parameter("n_steps", "integer", 4, "steps of flow at each scale", 1),
+        Parameter("n_steps", "integer", 4, "steps of flow at each scale", 1, 128),
         *CONDITIONS,
     )
 

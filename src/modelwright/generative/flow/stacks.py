@@ -15,7 +15,7 @@ from modelwright.generative.flow.invertible_linear import InvertibleLinear
 from modelwright.generative.flow.orders import Permutation, Reverse
 from modelwright.generative.flow.scalars import AbstractScalar
 from modelwright.generative.nets.dense import DenseNet
-from modelwright.generative.nets.masked import MaskedNet
+from modelwright.generative.nets.masked import MaskedNet, check_units
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
 
@@ -23,7 +23,7 @@ LAST_SCALE = 0.1
 """Factor of the last weights of each network: flows begin close to the identity, with gradients everywhere."""
 
 STACK = (
-    Parameter("n_transforms", "integer", 5, "layers one after the other", 1),
+    Parameter("n_transforms", "integer", 5, "layers one after the other", 1, 256),
     Parameter(
         "permutation",
         "choice",
@@ -98,6 +98,7 @@ def masked_autoregressive(
     reading: Reading, n: int, scalar: AbstractScalar, context: int, activation: str, *, rngs: nnx.Rngs
 ) -> Callable[[], AbstractBijection]:
     """Autoregressive transforms in the order in which the numbers stand, by masked dense layers."""
+    check_units(n)
     hidden, order = reading.hidden_dims((64, 64)), tuple(range(n))
 
     def make() -> AbstractBijection:

@@ -122,16 +122,12 @@ def _arrays(tree: object) -> list[tuple[tuple[object, ...], np.ndarray]]:
 
 
 def _layers(model: AbstractGenerativeModel, path: tuple[object, ...], array: np.ndarray) -> list[np.ndarray]:
-    """What belongs to each layer of an array of stacked parameters; elsewhere the array itself.
-
-    A module may name parts that its last layer has and cannot use (`idle_in_last`).
-    """
+    """What belongs to each layer of an array of stacked parameters; elsewhere the array itself."""
     at: Any = model
-    for depth, name in enumerate(path[:-1]):
+    for name in path[:-1]:
         at = at[name] if isinstance(name, int) else getattr(at, str(name))
         if hasattr(at, "n_stacked"):
-            idle = path[depth + 1] in getattr(at, "idle_in_last", ())
-            return list(array[:-1] if idle else array)
+            return list(array)
     return [array]
 
 

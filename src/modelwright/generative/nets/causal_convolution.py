@@ -3,7 +3,7 @@
 One step at a time each layer keeps its last inputs in a ring: as many as its convolution reaches back.
 """
 
-from typing import ClassVar, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -35,12 +35,7 @@ class GatedStep(nnx.Module):
         skip: Numbers that it adds to the output of the stack.
         context: Numbers of the context; 0 for none.
         rngs: Of the initial weights.
-
-    Attributes:
-        idle_in_last: What is of no use in the last of several stacked steps: nothing takes what it adds to its input.
     """
-
-    idle_in_last: ClassVar[tuple[str, ...]] = ("residual",)
 
     def __init__(self, width: int, kernel_size: int, skip: int, *, context: int, rngs: nnx.Rngs) -> None:
         self.gates = nnx.Linear(kernel_size * width, 2 * width, rngs=rngs)
@@ -49,14 +44,14 @@ class GatedStep(nnx.Module):
         self.skip = nnx.Linear(width, skip, rngs=rngs)
 
     def __call__(self, taps: Float[Array, "n *positions seen"], vectors: Array | None) -> tuple[Array, Array]:
-        """What is added to the input, and to the output of the stack."""
+        """What `residual` takes, and what is added to the output of the stack."""
         h = self.gates(taps)
         if self.context is not None:
             own = self.context(vectors.astype(h.dtype))
             h = h + own.reshape(len(own), *(1,) * (h.ndim - 2), -1)
         a, b = jnp.split(h, 2, axis=-1)
         gated = jnp.tanh(a) * jax.nn.sigmoid(b)
-        return self.residual(gated), self.skip(gated)
+        return gated, self.skip(gated)
 
 
 @final
@@ -92,6 +87,9 @@ class CausalStack(nnx.Module):
         rngs: nnx.Rngs,
     ) -> None:
         self.layers = stacked(lambda: GatedStep(width, kernel_size, skip, context=context, rngs=rngs), len(dilations))
+        # the stack keeps what adds to the inputs, as the last layer has none: nothing takes what it would add
+        self.residual = _all_but_last(self.layers.residual, len(dilations))
+        self.layers.residual = None
         self.width, self.skip, self.kernel_size, self.dilations = width, skip, kernel_size, dilations
 
     @property
@@ -115,19 +113,19 @@ class CausalStack(nnx.Module):
         """
         positions, back = h.shape[1], self.ring_size
 
-        def layer(block: GatedStep, carry: tuple[Array, Array], dilation: Array) -> tuple[tuple[Array, Array], None]:
-            h, total = carry
+        def layer(block: GatedStep, carry: tuple[Array, Array], at: Any) -> tuple[tuple[Array, Array], None]:
+            (h, total), (dilation, residual) = carry, at
             # the dilation is a number of this layer, not of the compiled code: one code serves all layers
             padded = jnp.pad(h, ((0, 0), (back, 0), (0, 0)))
             taps = [
                 jax.lax.dynamic_slice_in_dim(padded, back - k * dilation, positions, axis=1)
                 for k in range(self.kernel_size)
             ]
-            more, out = block(jnp.concatenate(taps, axis=-1), vectors)
-            return (h + more, total + out), None
+            gated, out = block(jnp.concatenate(taps, axis=-1), vectors)
+            return (h + _through(residual, gated), total + out), None
 
         nothing = jnp.zeros((*h.shape[:2], self.skip), h.dtype)
-        return through(self.layers, layer, (h, nothing), jnp.array(self.dilations))[0][1]
+        return through(self.layers, layer, (h, nothing), (jnp.array(self.dilations), self._residuals()))[0][1]
 
     def empty_rings(self, n: int, dtype: jnp.dtype) -> Rings:
         """The inputs before the first position: zeros."""
@@ -148,19 +146,40 @@ class CausalStack(nnx.Module):
         """
         size, position = self.ring_size, rings.position
 
-        def layer(
-            block: GatedStep, carry: tuple[Array, Array], at: tuple[Array, Array]
-        ) -> tuple[tuple[Array, Array], Array]:
-            (h, total), (ring, dilation) = carry, at
+        def layer(block: GatedStep, carry: tuple[Array, Array], at: Any) -> tuple[tuple[Array, Array], Array]:
+            (h, total), (ring, dilation, residual) = carry, at
             # the place to be written next still holds the oldest input, `size` positions ago
             old = [
                 jax.lax.dynamic_index_in_dim(ring, (position - k * dilation) % size, axis=1, keepdims=False)
                 for k in range(1, self.kernel_size)
             ]
-            more, out = block(jnp.concatenate([h, *old], axis=-1), vectors)
-            return (h + more, total + out), h
+            gated, out = block(jnp.concatenate([h, *old], axis=-1), vectors)
+            return (h + _through(residual, gated), total + out), h
 
         nothing = jnp.zeros((len(h), self.skip), h.dtype)
-        (_, out), inputs = through(self.layers, layer, (h, nothing), (rings.inputs, jnp.array(self.dilations)))
+        at = (rings.inputs, jnp.array(self.dilations), self._residuals())
+        (_, out), inputs = through(self.layers, layer, (h, nothing), at)
         kept = jax.lax.dynamic_update_slice_in_dim(rings.inputs, inputs[:, :, None], position % size, axis=2)
         return out, Rings(kept, position + 1)
+
+    def _residuals(self) -> tuple[Array, Array]:
+        """Weights and biases by which each layer adds to its input: zeros for the last, whose sum nothing takes."""
+        if self.residual is None:
+            return jnp.zeros((1, self.width, self.width)), jnp.zeros((1, self.width))
+        kernel, bias = self.residual.kernel[...], self.residual.bias[...]
+        return jnp.pad(kernel, ((0, 1), (0, 0), (0, 0))), jnp.pad(bias, ((0, 1), (0, 0)))
+
+
+def _all_but_last(layers: Any, n_layers: int) -> Any:
+    """Stacked layers without the last, or None where there is no other."""
+    if n_layers == 1:
+        return None
+    graph, state = nnx.split(layers)
+    fewer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[:-1], state))
+    fewer.n_stacked = n_layers - 1
+    return fewer
+
+
+def _through(residual: tuple[Array, Array], gated: Array) -> Array:
+    kernel, bias = residual
+    return gated @ kernel.astype(gated.dtype) + bias.astype(gated.dtype)

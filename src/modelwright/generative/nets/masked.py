@@ -7,6 +7,7 @@ would see nothing at all.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import final
 
@@ -18,6 +19,9 @@ from jaxtyping import Array, Bool, Float
 
 from modelwright.core.errors import ConfigurationError
 from modelwright.generative.nets.activations import activation_named
+
+MOST_UNITS = 1_000_000
+"""Units of one layer: each has a degree of its own, which takes some microseconds where models are made."""
 
 
 def hidden_degrees(width: int, n_in: int, context: int) -> tuple[int, ...]:
@@ -34,6 +38,24 @@ def hidden_degrees(width: int, n_in: int, context: int) -> tuple[int, ...]:
     """
     lowest = 0 if context or n_in == 1 else 1
     return tuple(int(degree) for degree in lowest + (np.arange(width) * (n_in - lowest)) // width)
+
+
+def check_units(n: int) -> None:
+    """Refuse a network of more units than can be kept one by one.
+
+    Args:
+        n: Units of a layer.
+
+    Raises:
+        ConfigurationError: there are more than `MOST_UNITS`.
+    """
+    if n > MOST_UNITS:
+        raise ConfigurationError(
+            "a layer of masks too wide to be kept unit by unit",
+            field="input_dim",
+            expected=f"at most {MOST_UNITS:,} numbers in and out, those put out for each input counted singly",
+            got=n,
+        )
 
 
 @final
@@ -61,22 +83,34 @@ class MaskedLinear(nnx.Module):
         self.degrees_in = degrees_in
         self.degrees_out = degrees_out
         self.strict = strict
-        a, b = np.asarray(degrees_in)[:, None], np.asarray(degrees_out)[None, :]
-        mask = a < b if strict else a <= b
-        spread = scale * mask / np.sqrt(np.maximum(mask.sum(0), 1))
-        self.kernel = nnx.Param(jax.random.normal(rngs.params(), mask.shape) * spread.astype(np.float32))
+        a, b = np.asarray(degrees_in), np.asarray(degrees_out)
+        n_seen = np.maximum(np.searchsorted(np.sort(a), b, side="left" if strict else "right"), 1)
+        weights = jax.random.normal(rngs.params(), (len(a), len(b)))
+        self.kernel = nnx.Param(_scaled(weights, a, b, (scale / np.sqrt(n_seen)).astype(np.float32), strict=strict))
         bias = jax.random.uniform(rngs.params(), (len(degrees_out),), minval=-1.0, maxval=1.0)
-        self.bias = nnx.Param(bias * (0.0 if strict else 1.0) / np.sqrt(np.maximum(mask.sum(0), 1)).astype(np.float32))
+        self.bias = nnx.Param(bias * (0.0 if strict else 1.0) / np.sqrt(n_seen).astype(np.float32))
 
     def mask(self) -> Bool[Array, "n_in n_out"]:
         """Which connections there are."""
-        a, b = jnp.asarray(self.degrees_in)[:, None], jnp.asarray(self.degrees_out)[None, :]
-        return a < b if self.strict else a <= b
+        return _mask(np.asarray(self.degrees_in), np.asarray(self.degrees_out), strict=self.strict)
 
     def __call__(self, x: Float[Array, "*n n_in"]) -> Float[Array, "*n n_out"]:
         """The output of each input, in the precision of the weights."""
         kernel, bias = self.kernel[...], self.bias[...]
         return x.astype(kernel.dtype) @ jnp.where(self.mask(), kernel, 0) + bias
+
+
+def _mask(degrees_in: Array, degrees_out: Array, *, strict: bool) -> Bool[Array, "n_in n_out"]:
+    a, b = jnp.asarray(degrees_in)[:, None], jnp.asarray(degrees_out)[None, :]
+    return a < b if strict else a <= b
+
+
+@partial(jax.jit, static_argnames="strict")
+def _scaled(
+    weights: Float[Array, "n_in n_out"], degrees_in: Array, degrees_out: Array, spread: Array, *, strict: bool
+) -> Float[Array, "n_in n_out"]:
+    """Traced, mask and all, so that an outline of a network holds none of its numbers."""
+    return jnp.where(_mask(degrees_in, degrees_out, strict=strict), weights * spread, 0.0)
 
 
 @final
@@ -122,6 +156,8 @@ class MaskedNet(nnx.Module):
         last_scale: float = 1.0,
         rngs: nnx.Rngs,
     ) -> None:
+        for units in (n_in + context, n_in * outputs, *hidden_dims):
+            check_units(units)
         places = tuple(range(n_in)) if order is None else tuple(int(place) for place in order)
         if sorted(places) != list(range(n_in)):
             raise ConfigurationError(

@@ -18,6 +18,9 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.generative.nets.activations import activation_named
 from modelwright.generative.nets.stacked import stacked, through
 
+MOST_WEIGHTS = 2**31
+"""Weights of one masked convolution: of each an array of NumPy says whether it is there, even where nothing is made."""
+
 
 def between_channels(channels: int, n_in: int, n_out: int, *, strict: bool) -> np.ndarray:
     """Which features of a pixel see which: those of the channels before their own, of their own too unless strict.
@@ -47,12 +50,23 @@ class RowConvolution(nnx.Module):
         reach: Pixels to the left; 0 for a mere pixel.
         strict: Do not see the own channel of the own pixel.
         rngs: Of the initial weights: normal, variance one over the weights that are seen.
+
+    Raises:
+        ConfigurationError: there would be more weights than `MOST_WEIGHTS`.
     """
 
     def __init__(
         self, channels: int, n_in: int, n_out: int, *, reach: int, strict: bool = False, rngs: nnx.Rngs
     ) -> None:
         self.channels, self.features, self.reach, self.strict = channels, (n_in, n_out), reach, strict
+        n_weights = (reach + 1) * channels * n_in * channels * n_out
+        if n_weights > MOST_WEIGHTS:
+            raise ConfigurationError(
+                "a masked convolution of too many weights",
+                field="hidden_dims",
+                expected=f"at most {MOST_WEIGHTS:,}: pixels x features in x features out",
+                got=n_weights,
+            )
         mask = self.mask()
         seen = np.maximum(mask.sum((0, 1, 2)), 1)
         self.kernel = nnx.Param(jax.random.normal(rngs.params(), mask.shape) * mask / np.sqrt(seen))

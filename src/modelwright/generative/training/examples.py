@@ -163,12 +163,19 @@ def _check_levels(values: Array, levels: int, field: str) -> None:
 
 
 def _array(values: Any, field: str) -> np.ndarray:
-    found = np.asarray(values)
-    if found.dtype == object or found.dtype.kind not in "biuf" or found.ndim == 0:
-        raise DataError("not an array of numbers", field=field, expected="numbers", got=str(found.dtype))
-    if found.dtype.kind == "f":
-        found = found.astype(np.float32)
-    return found
+    try:
+        found = np.asarray(values)
+    except ValueError:  # rows of unequal length
+        found = np.empty(0, object)
+    if found.dtype.kind not in "biuf" or found.ndim == 0:
+        come = f"{found.dtype} of shape {found.shape}" if isinstance(values, np.ndarray | jax.Array) else None
+        raise DataError(
+            "not an array of numbers",
+            field=field,
+            expected="examples along the first axis, a pair of examples and conditions, or Windows of a sequence",
+            got=come or type(values).__name__,
+        )
+    return found.astype(np.float32) if found.dtype.kind == "f" else found
 
 
 def _checksum(values: Any) -> dict[str, Any]:

@@ -18,9 +18,16 @@ class Placement:
 
     Args:
         mesh: The devices in a row; None for one.
+        note: What a person should know of devices that stand idle; empty where none does.
     """
 
     mesh: Mesh | None
+    note: str = ""
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that batches are shared out over."""
+        return 1 if self.mesh is None else self.mesh.size
 
     def on_devices(self, tree: T) -> T:
         """A tree's arrays on every device."""
@@ -44,7 +51,7 @@ class Placement:
 
 
 def placement_of(batch_size: int) -> Placement:
-    """Over as many local devices as divide the batch.
+    """Over as many local devices as divide the batch; where that leaves some idle, a note says so.
 
     Example:
         >>> Placement(None).place(Batch(np.zeros((4, 2)))).x.shape
@@ -52,4 +59,10 @@ def placement_of(batch_size: int) -> Placement:
     """
     devices = jax.local_devices()
     count = max(k for k in range(1, len(devices) + 1) if batch_size % k == 0)
-    return Placement(Mesh(np.array(devices[:count]), ("batch",)) if count > 1 else None)
+    note = ""
+    if count < len(devices):
+        note = (
+            f"training on {count} of {len(devices)} devices: batches of {batch_size} examples do not divide into more; "
+            f"a batch_size that is a multiple of {len(devices)} uses all"
+        )
+    return Placement(Mesh(np.array(devices[:count]), ("batch",)) if count > 1 else None, note)

@@ -74,6 +74,9 @@ class Trainer:
         model: The model.
         settings: How to train; by default as the configuration says from which the model was made.
 
+    Raises:
+        ConfigurationError: the model or the settings are something else.
+
     Example:
         >>> from modelwright.configuration import ModelConfiguration
         >>> from modelwright.factory import create_model
@@ -87,6 +90,23 @@ class Trainer:
 
     model: AbstractGenerativeModel
     settings: TrainingSettings | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, AbstractGenerativeModel):
+            raise ConfigurationError(
+                "not a generative model",
+                field="model",
+                expected="what create_model gives",
+                got=type(self.model).__name__,
+            )
+        if self.settings is not None and not isinstance(self.settings, TrainingSettings):
+            raise ConfigurationError(
+                "not settings of a training",
+                field="settings",
+                expected="TrainingSettings, or None for those of the model's configuration",
+                got=type(self.settings).__name__,
+                todo="make them with TrainingSettings.from_mapping(...)",
+            )
 
     def fit(
         self,
@@ -190,6 +210,9 @@ class _Run:
             "looks": looks,
             "objectives": [objective.name for objective in self.program.objectives],
             "recipe": model.recipe,
+            # Not how many devices there are: arrays are written whole, and order and keys follow from seed and step, so
+            # that a training may go on with others. It is then the same but for the order in which sums are taken; the
+            # same bits are promised for the same devices only, and a note says so (`_go_on_from`).
             # a constant rate does not know how long it is to be: such a training may be made longer
             "steps": steps if settings.schedule != "constant" else None,
         }
@@ -240,6 +263,13 @@ class _Run:
         self.step = step
         self.state = self.placement.on_devices(found["state"])
         self.every = int(kept["every"])
+        devices = kept.get("devices", self.placement.n_devices)
+        if devices != self.placement.n_devices:
+            note = (
+                f"going on with {self.placement.n_devices} in place of {devices} devices: sums over a batch are taken "
+                "in another order, so that the last digits differ from a training that was not stopped"
+            )
+            self.progress(ProgressEvent("train", step, self.steps, "steps", note=note))
         # JSON knows no numbers that are not finite
         self.history = {
             name: [math.nan if value is None else value for value in values] for name, values in kept["history"].items()
@@ -252,6 +282,8 @@ class _Run:
 
     def train(self, folder: Path | None, checkpoint_seconds: float) -> None:
         stretch, compiled = 1, False
+        if self.placement.note:
+            self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=self.placement.note))
         due = time.perf_counter() + checkpoint_seconds / 6.0
         if self.step:
             note = f"going on from step {self.step:,} of a training that was stopped"
@@ -328,6 +360,7 @@ class _Run:
     def keep(self, folder: Path) -> None:
         best = self._kept() if self.best is None else self.best
         kept = {"history": self.history, "evaluations": self.evaluations, "every": self.every}
+        kept["devices"] = self.placement.n_devices
         write_checkpoint(folder, self.what, self.step, {"state": self.state, "best": best}, kept)
 
     def finish(self, seconds: float) -> Fit:

@@ -22,7 +22,7 @@ ACTIVE = 0.01
 SHARED = (
     *CODERS,
     *LIKELIHOODS,
-    Parameter("importance_draws", "integer", 64, "latents drawn for each log_prob", 1),
+    Parameter("importance_draws", "integer", 64, "latents drawn for each log_prob", 1, 1_000_000),
     *CONDITIONS,
 )
 """The parameters of every autoencoder with a normal latent."""
@@ -85,6 +85,7 @@ class AbstractAutoencoder(AbstractGenerativeModel):
         self.observation = observation
         self.levels = observation.levels
         self.latent_dim = latent_dim
+        self.latent_shape = (latent_dim,)
         self.example_shape = tuple(example_shape)
         self.kl_weight = kl_weight
         self.warm_up_steps = warm_up_steps

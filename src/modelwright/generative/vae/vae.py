@@ -23,7 +23,12 @@ class VAE(AbstractAutoencoder):
         Parameter("kl_weight", "number", 1.0, "weight of the divergence in the loss; 1 is the bound", 0.0),
         Parameter("beta", "number", 1.0, "another factor of that weight", 0.0),
         Parameter(
-            "training_draws", "integer", 1, "latents for each example in the loss; above 1 importance-weighted", 1
+            "training_draws",
+            "integer",
+            1,
+            "latents for each example in the loss; above 1 importance-weighted",
+            1,
+            10_000,
         ),
     )
 

@@ -5,9 +5,11 @@ from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from modelwright.core.errors import ConfigurationError
 from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.likelihoods.observation import AbstractObservation
 from modelwright.generative.log_prob import Kind, LogProb
@@ -95,7 +97,8 @@ class VQVAE(AbstractGenerativeModel):
         self.prior = prior
         self.observation = observation
         self.levels = observation.levels
-        self.grid = tuple(grid)
+        self.grid = self.latent_shape = tuple(grid)
+        self.latent_levels = codebook.size
         self.latent_dim = codebook.vectors.shape[-1]
         self.example_shape = tuple(example_shape)
         self.commitment_weight = commitment_weight
@@ -182,9 +185,28 @@ class VQVAE(AbstractGenerativeModel):
         return self.codebook.nearest(self._vectors(x, self.condition.vectors(cond, len(x)), None))
 
     def decode(self, z: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
-        """The mean example of each grid of codes, or a draw with a key, shape (n, *example_shape)."""
-        output = self.decoder(self.codebook.vectors_of(z), self.condition.vectors(cond, len(z)), None)
+        """The mean example of each grid of codes, or a draw with a key, shape (n, *example_shape).
+
+        Raises:
+            ConfigurationError: a code is none of the codebook's; what is traced becomes no number in its place.
+        """
+        self._check_codes(z)
+        unknown = ((z < 0) | (z >= self.codebook.size))[..., None]
+        vectors = jnp.where(unknown, jnp.nan, self.codebook.vectors_of(z))
+        output = self.decoder(vectors, self.condition.vectors(cond, len(z)), None)
         return self.observation.mean(output) if key is None else self.observation.sample(output, key)
+
+    def _check_codes(self, z: Array) -> None:
+        if isinstance(z, jax.core.Tracer):
+            return
+        known = np.asarray(z)
+        if known.min() < 0 or known.max() >= self.codebook.size:
+            raise ConfigurationError(
+                "codes that the model does not know",
+                field="z",
+                expected=f"whole numbers from 0 to {self.codebook.size - 1}",
+                got=f"{known.min()} to {known.max()}",
+            )
 
     def _vectors(self, x: Array, context: Array | None, key: PRNGKeyArray | None) -> Float[Array, "n *grid dim"]:
         z = self.encoder(self.observation.as_input(x), context, key)
