@@ -163,10 +163,28 @@ def test_entries_of_the_zoo_are_in_the_catalog(project, capsys):
     assert not found["flow_moons"]["is_trained"]
 
 
-def test_data_of_another_shape_are_refused(project, capsys):
+def test_data_of_another_shape_are_refused_before_a_run_is_opened_or_a_model_built(project, capsys, monkeypatch):
+    monkeypatch.setattr("modelwright.catalog.generative_training.train_entry", None)
+    runs = set((project / "models" / "vae_digits").rglob("*"))
     code, said = run(project, capsys, "train", "vae_digits", "--data", "moons", "--quiet")
     assert code == 3
-    assert "data: images of another shape" in said.err
+    assert "data: images of another shape; expected (n, 8, 8, 1), got (8000, 2)" in said.err
+    assert set((project / "models" / "vae_digits").rglob("*")) == runs
+
+
+@pytest.mark.parametrize("command", ["train", "score"])
+def test_an_empty_name_of_data_does_not_stand_for_the_built_in_ones(project, capsys, command):
+    code, said = run(project, capsys, command, "vae_digits", "--data", "")
+    assert code == 2
+    assert "data: is empty; expected text; leave it out" in said.err
+
+
+def test_a_text_whose_parts_hold_no_example_is_refused(capsys, tmp_path):
+    (tmp_path / "short.txt").write_text("to be or not to be " * 50, encoding="utf-8")  # 950, of them 48 to report on
+    code, said = run(tmp_path, capsys, "train", "transformer_text", "--data", str(tmp_path / "short.txt"), "--quiet")
+    assert code == 3
+    assert "a part is shorter than one example; expected at least 64 symbols in its last twentieth, got 4" in said.err
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_set_that_is_not_there_names_the_nearest(project, capsys):

@@ -64,8 +64,16 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         self.zoo = Zoo() if zoo is None else zoo
 
     def load_data(self, **options: Any) -> Split:
-        """The examples in three parts."""
-        return load_examples(options["data"])
+        """The examples in three parts.
+
+        Raises:
+            DataError: the model does not take them; this is found before it is built.
+        """
+        from modelwright.catalog.generative_data import check_examples
+
+        data = load_examples(options["data"])
+        check_examples(self.zoo, self.model_id, data)
+        return data
 
     def describe_data(self, data: Split) -> dict[str, Any]:
         """Sizes, shape and a checksum."""

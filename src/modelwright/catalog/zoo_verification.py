@@ -13,6 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from modelwright.catalog.generative_data import check_examples
 from modelwright.catalog.generative_training import train_entry
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback
@@ -66,7 +67,8 @@ def verified(
             f"{name} is trained on {expected.data}, which is not built in", field="data", todo="pass --data FILE"
         )
     began = time.perf_counter()
-    split = load_examples(data or str(expected.data))
+    split = load_examples(str(expected.data) if data is None else data)
+    check_examples(entries, name, split)
     with tempfile.TemporaryDirectory(prefix="modelwright-zoo-") as folder:
         outcome = train_entry(entries, name, split, {"seed": seed}, folder=Path(folder), progress=progress)
     minutes = (time.perf_counter() - began) / 60.0
