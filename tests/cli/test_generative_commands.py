@@ -1,11 +1,14 @@
 """Generative models on the command line: train, sample, predict, score, report, certify, explain, zoo."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
 
+from modelwright.catalog.generative_files import write_samples
 from modelwright.cli.app import main
+from modelwright.core.errors import StorageError
 from modelwright.data.examples import load_examples, load_whole
 from modelwright.factory.stored_models import model_from_parts
 
@@ -60,6 +63,33 @@ def test_samples_of_no_known_kind_are_refused_before_anything_is_drawn(project, 
     code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "samples.gif"))
     assert code == 2
     assert "out: no kind of file for samples; expected a name ending in .png, .npy or .txt" in said.err
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_drawn(project, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelwright.cli.generate.generative", None)  # not asked for
+    (tmp_path / "folder.npy").mkdir()
+    code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "folder.npy"))
+    assert code == 2
+    assert "out: is a folder; expected the name of a file" in said.err
+    (tmp_path / "file").write_text("kept", encoding="utf-8")
+    code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "file" / "x.npy"))
+    assert code == 74
+    assert "a part of the path is a file, not a folder" in said.err
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy", "txt"])
+def test_samples_that_do_not_fit_on_the_disk_leave_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"samples.{suffix}"
+    path.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(StorageError, match=f"cannot write {path}: the file may not grow so large here"):
+            write_samples(path, np.arange(640).reshape(10, 8, 8, 1) % 17)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_log_probabilities_are_predicted(project, capsys):

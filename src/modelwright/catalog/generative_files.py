@@ -8,17 +8,22 @@ import numpy as np
 
 from modelwright.catalog.generative_pictures import image_grid, is_image, points_png
 from modelwright.core.errors import ConfigurationError
-from modelwright.core.files import write_bytes, write_text
+from modelwright.core.files import check_destination, write_bytes, write_text
 
 SUFFIXES = (".png", ".npy", ".txt")
 
 
 def check_samples_file(path: Path) -> None:
-    """Refuse a file of no known kind before anything is drawn."""
+    """Refuse a file of no known kind, or one that cannot be written, before anything is drawn.
+
+    Raises:
+        ConfigurationError: its name has another ending, or it is a folder. StorageError: the disk refuses it.
+    """
     if path.suffix not in SUFFIXES:
         raise ConfigurationError(
             "no kind of file for samples", field="out", expected="a name ending in .png, .npy or .txt", got=str(path)
         )
+    check_destination(path)
 
 
 def write_samples(path: Path, samples: Any) -> None:
