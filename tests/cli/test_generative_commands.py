@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from modelwright.catalog.generative_files import write_samples
+from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.cli.app import main
-from modelwright.core.errors import StorageError
+from modelwright.core.errors import ConfigurationError, StorageError
 from modelwright.data.examples import load_examples, load_whole
 from modelwright.factory.stored_models import model_from_parts
 
@@ -200,6 +201,32 @@ def test_data_of_another_shape_are_refused_before_a_run_is_opened_or_a_model_bui
     assert code == 3
     assert "data: images of another shape; expected (n, 8, 8, 1), got (8000, 2)" in said.err
     assert set((project / "models" / "vae_digits").rglob("*")) == runs
+
+
+def test_help_says_what_holds_for_generative_models(project, capsys):
+    _, train = run(project, capsys, "train", "vae_digits", "--help")
+    _, score = run(project, capsys, "score", "vae_digits", "--help")
+    _, of_entities = run(project, capsys, "score", "event_rates", "--help")
+    assert "file [default: digits]" in " ".join(train.out.split())
+    assert "[default: those held out of the training]" in " ".join(score.out.split())
+    assert "minus their log probability" in score.out
+    assert "--silent" not in score.out
+    assert "--silent" in of_entities.out
+
+
+def test_an_update_is_offered_for_no_generative_model(project, capsys):
+    _, listed = run(project, capsys, "update", "--help")
+    assert "event_rates" in listed.out
+    assert "vae_digits" not in listed.out
+    code, said = run(project, capsys, "update", "vae_digits", "--help")
+    assert code == 2
+    assert "the model vae_digits cannot take new data into a trained run; train it on all data" in said.err
+
+
+def test_silent_entities_are_refused_where_there_are_none(project):
+    model = ModelRegistry(project).load_model_instance("vae_digits")
+    with pytest.raises(ConfigurationError, match="silent: no entities that could be silent; leave it out"):
+        model.score({}, include_silent=True)
 
 
 @pytest.mark.parametrize("command", ["train", "score"])

@@ -144,6 +144,8 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         import numpy as np
         import pandas as pd
 
+        if include_silent:
+            raise ConfigurationError("no entities that could be silent", field="silent", todo="leave it out")
         rows, found, note = self._log_probabilities(options.get("data"), run, limit=None)
         frame = pd.DataFrame({"example": rows, "surprise": -np.asarray(found.value, float)})
         frame = frame.sort_values("surprise", ascending=False, ignore_index=True, kind="stable")
