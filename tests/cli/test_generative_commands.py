@@ -255,4 +255,4 @@ def test_verifying_what_is_too_large_makes_one_step(project, capsys):
     document = json.loads(said.out)
     assert code == 0
     assert document["verdict"]["grade"] == "good"
-    assert "one step of training moved" in document["verdict"]["findings"][0]["sentence"]
+    assert "one step of training on 2 made-up examples moved" in document["verdict"]["findings"][0]["sentence"]

@@ -16,7 +16,7 @@ from jaxtyping import Array
 from modelwright.catalog.generative_data import check_examples
 from modelwright.catalog.generative_training import train_entry
 from modelwright.core.errors import ConfigurationError
-from modelwright.core.progress import ProgressCallback
+from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell
 from modelwright.core.verdict import Finding, Grade, Verdict
 from modelwright.data.examples import EXAMPLE_SETS, load_examples
@@ -61,7 +61,7 @@ def verified(
     """
     expected = entries.entry(name).expected
     if expected.construction_only is not None:
-        return one_step(entries, name, seed, expected.construction_only)
+        return one_step(entries, name, seed, expected.construction_only, progress)
     if data is None and expected.data not in EXAMPLE_SETS:
         raise ConfigurationError(
             f"{name} is trained on {expected.data}, which is not built in", field="data", todo="pass --data FILE"
@@ -75,7 +75,7 @@ def verified(
     return Verified({**outcome.metrics, "minutes": round(minutes, 2)}, outcome.verdict)
 
 
-def one_step(entries: Zoo, name: str, seed: int, reason: str) -> Verified:
+def one_step(entries: Zoo, name: str, seed: int, reason: str, progress: ProgressCallback) -> Verified:
     """Construction, one step that moves the parameters to finite values, and answers of the right shapes.
 
     Args:
@@ -83,7 +83,9 @@ def one_step(entries: Zoo, name: str, seed: int, reason: str) -> Verified:
         name: Of the entry.
         seed: Of weights, examples and noise.
         reason: Why it is not trained.
+        progress: Called with `ProgressEvent`s.
     """
+    progress(ProgressEvent("build", 0, 1, "model"))
     model = entries.create_model(name, rngs=seed)
     generator = np.random.default_rng(seed)
     shape = (EXAMPLES, *model.example_shape)
@@ -97,14 +99,17 @@ def one_step(entries: Zoo, name: str, seed: int, reason: str) -> Verified:
         cond = jnp.asarray(generator.normal(size=(EXAMPLES, model.condition.context_dim)))
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(_params(model))]
     settings = TrainingSettings(batch_size=EXAMPLES)
-    fit = Trainer(model, settings).fit(Rows(x, cond), steps=1)
+    progress(ProgressEvent("build", 1, 1, "model"))
+    progress(ProgressEvent("train", 0, 1, "steps"))
+    fit = Trainer(model, settings).fit(Rows(x, cond), steps=1, progress=progress)
     after = [np.asarray(leaf) for leaf in jax.tree.leaves(_params(model))]
     moved = sum(bool((a != b).any()) for a, b in zip(before, after, strict=True))
     finite = all(np.isfinite(leaf).all() for leaf in after) and fit.skipped == 0
     threshold = "good when one step leaves every number finite and moves most arrays of parameters"
     grade = Grade.GOOD if finite and moved > len(before) // 2 else Grade.PROBLEM
-    sentence = f"built, and one step of training moved {moved} of {len(before)} arrays; {reason}"
-    construction = Finding("construction", "one step of training", moved, grade, threshold, sentence, "")
+    progress(ProgressEvent("check", 0, 1, "answers"))
+    made = f"built, and one step of training on {EXAMPLES} made-up examples moved {moved} of {len(before)} arrays"
+    construction = Finding("construction", "one step of training", moved, grade, threshold, f"{made}; {reason}", "")
     return Verified(
         {"parameters": count_parameters(model), "arrays moved": moved},
         Verdict.of([construction, answers_finding(model, x, cond)]),
@@ -137,7 +142,7 @@ def answers_finding(model: AbstractGenerativeModel, x: Array, cond: Array | None
 
         traced = name == "sample" and model.family == "autoregressive" and numbers > TRACED_BEYOND
         found = (jax.eval_shape if traced else _compiled)(answer, state, jax.random.key(0))
-        words = f"{name} of shape {found.shape}" + (", traced only" if traced else "")
+        words = f"{name} of shape {found.shape}" + (f", traced only: {numbers:,} passes" if traced else "")
         if found.shape != expected:
             words += f" in place of {expected}"
         elif traced or bool(jnp.isfinite(found).all()):
