@@ -168,6 +168,45 @@ def test_a_configuration_is_explained(project, capsys, tmp_path):
     assert values["activation"][1:3] == ["relu", "default of VAE"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "code", "sentence"),
+    [
+        ("empty.yaml", b"", 2, "empty.yaml: is empty; expected a mapping of keys to values"),
+        ("empty.json", b"\n", 2, "empty.json: is empty; expected a mapping of keys to values"),
+        ("binary.yaml", b"\xff\x00", 2, "binary.yaml is not UTF-8 text"),
+        ("list.yaml", b"- a\n", 2, "list.yaml: not a description; expected a mapping of keys to values, got ['a']"),
+        ("nameless.yaml", b"model_class: x\n", 2, "name: is missing in"),
+        ("vae_digit", None, 6, "configuration: no file and no entry of the zoo is called"),
+        ("", None, 6, "configuration: no file and no entry of the zoo is called ''"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(capsys, tmp_path, monkeypatch, name, content, code, sentence):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    found, said = run(tmp_path, capsys, "explain", name)
+    assert found == code
+    assert sentence in said.err
+
+
+def test_a_name_that_is_nearly_one_of_the_zoo_is_named_when_explained(project, capsys):
+    _, said = run(project, capsys, "explain", "vae_digit")
+    assert "did you mean 'vae_digits'?" in said.err
+
+
+@pytest.mark.parametrize("words", [("certify", "vae_digits"), ("zoo", "verify", "vae_digits")])
+def test_a_seed_that_is_none_is_refused_before_a_model_is_built(project, capsys, words):
+    code, said = run(project, capsys, *words, "--seed", "-1")
+    assert code == 2
+    assert said.err == "modelwright: seed: not a seed; expected an integer from 0 to 4294967295, got -1\n"
+
+
+def test_data_for_an_entry_that_is_only_built_are_refused(project, capsys):
+    code, said = run(project, capsys, "zoo", "verify", "vae_protein", "--data", "x.npy")
+    assert code == 2
+    assert "data: vae_protein is only built and makes one step on made-up examples" in said.err
+
+
 def test_an_entry_of_the_zoo_is_explained_with_its_modality(project, capsys):
     code, said = run(project, capsys, "explain", "vae_digits", "--json")
     values = {row[0]: row[1] for table in json.loads(said.out) for row in table["rows"]}

@@ -18,6 +18,7 @@ from modelwright.catalog.generative_training import train_entry
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell
+from modelwright.core.seeds import check_seed
 from modelwright.core.verdict import Finding, Grade, Verdict
 from modelwright.data.examples import EXAMPLE_SETS, load_examples
 from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
@@ -57,10 +58,17 @@ def verified(
         entries: Where the entry is.
 
     Raises:
-        ConfigurationError: its data are not built in, and no file was named.
+        ConfigurationError: its data are not built in, and no file was named; or one was, and it is only built.
     """
     expected = entries.entry(name).expected
+    check_seed(seed)
     if expected.construction_only is not None:
+        if data is not None:
+            raise ConfigurationError(
+                f"{name} is only built and makes one step on made-up examples ({expected.construction_only})",
+                field="data",
+                todo=f"leave it out, or train on it: modelwright train {name} --data {data}",
+            )
         return one_step(entries, name, seed, expected.construction_only, progress)
     if data is None and expected.data not in EXAMPLE_SETS:
         raise ConfigurationError(
