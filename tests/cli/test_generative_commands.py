@@ -149,6 +149,16 @@ def test_a_trained_model_keeps_the_laws(project, capsys):
     assert all(row["holds"] for row in document["laws"])
 
 
+def test_ctrl_c_while_certifying_is_a_sentence_and_an_exit_code(project, capsys, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modelwright.catalog.generative_certificates.certificate", pressed)
+    code, said = run(project, capsys, "certify", "vae_digits")
+    assert code == 130
+    assert said.err == "modelwright: interrupted\n"  # and nothing of a run, since none is kept
+
+
 def test_what_is_no_generative_model_is_not_certified(project, capsys):
     code, said = run(project, capsys, "certify", "event_rates")
     assert code == 2

@@ -71,7 +71,8 @@ def verify(name: str, data: str | None, seed: int, as_json: bool, quiet: bool) -
     """Train an entry anew and hold the figure against the one it states; exit code 4 when it is not reached."""
     from modelwright.catalog.zoo_verification import verified
 
-    with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
+    shown_at = progress_on_stderr(quiet=quiet or as_json)
+    with shown_at as shown, interrupts_at_progress(shown, left="nothing of it is kept") as progress:
         found = verified(name, data=data, seed=seed, progress=progress)
     document: dict[str, Any] = {"name": name, "metrics": found.metrics, "verdict": found.verdict.as_document()}
     if as_json:
