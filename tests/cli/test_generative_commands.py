@@ -211,6 +211,13 @@ def test_a_seed_that_is_none_is_refused_before_a_model_is_built(project, capsys,
     assert said.err == "modelwright: seed: not a seed; expected an integer from 0 to 4294967295, got -1\n"
 
 
+def test_a_verification_says_what_was_looked_at(project, capsys):
+    code, said = run(project, capsys, "zoo", "verify", "vae_protein", "--quiet")
+    assert code == 0
+    assert "good: built, and one step of training on 2 made-up examples moved 12 of 12" in said.out
+    assert "good: sample of shape (2, 219); log_prob of shape (2,)" in said.out
+
+
 def test_data_for_an_entry_that_is_only_built_are_refused(project, capsys):
     code, said = run(project, capsys, "zoo", "verify", "vae_protein", "--data", "x.npy")
     assert code == 2

@@ -64,6 +64,7 @@ def train_entry(
     progress(ProgressEvent("build", 0, 1, "model"))
     config = zoo.configuration(name, **overrides)
     model = zoo.create_model(name, rngs=overrides.get("seed", 0), **overrides)
+    progress(ProgressEvent("build", 1, 1, "model"))
     defaults = TrainingDefaults.from_mapping(config.training_defaults)
     what = json_text({"model": model.recipe, "data": data.describe(), "version": __version__})
     checkpoints = folder / hashlib.sha256(what.encode()).hexdigest()[:16]
@@ -85,6 +86,7 @@ def train_entry(
     progress(ProgressEvent("check", 0, 1, "figures"))
     reached = held_out_nats(model, data.test)
     outcome = _outcome(entry, data, model, fit, reached, overrides)
+    progress(ProgressEvent("check", 1, 1, "figures"))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return outcome
 

@@ -118,10 +118,9 @@ def one_step(entries: Zoo, name: str, seed: int, reason: str, progress: Progress
     progress(ProgressEvent("check", 0, 1, "answers"))
     made = f"built, and one step of training on {EXAMPLES} made-up examples moved {moved} of {len(before)} arrays"
     construction = Finding("construction", "one step of training", moved, grade, threshold, f"{made}; {reason}", "")
-    return Verified(
-        {"parameters": count_parameters(model), "arrays moved": moved},
-        Verdict.of([construction, answers_finding(model, x, cond)]),
-    )
+    answers = answers_finding(model, x, cond)
+    progress(ProgressEvent("check", 1, 1, "answers"))
+    return Verified({"parameters": count_parameters(model), "arrays moved": moved}, Verdict.of([construction, answers]))
 
 
 def answers_finding(model: AbstractGenerativeModel, x: Array, cond: Array | None) -> Finding:

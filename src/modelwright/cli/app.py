@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sample": ("modelwright.cli.generate:sample", "Draw examples from a trained generative model."),
     "certify": ("modelwright.cli.generate:certify", "Hold a generative model to the laws of its family."),
     "explain": ("modelwright.cli.generate:explain", "Say what a configuration would build, before anything is."),
-    "zoo": ("modelwright.cli.zoo:zoo", "List, show and verify configurations that reach a stated figure."),
+    "zoo": ("modelwright.cli.zoo:zoo", "List, show and verify configurations with the figures they reach."),
     "report": ("modelwright.cli.runs:report", "Show a run's report."),
     "compare": ("modelwright.cli.runs:compare", "Rank runs by PSIS-LOO."),
     "runs": ("modelwright.cli.runs:runs", "List, show and remove runs."),
