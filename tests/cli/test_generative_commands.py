@@ -5,13 +5,18 @@ import resource
 
 import numpy as np
 import pytest
+from flax import nnx
 
-from modelwright.catalog.generative_files import write_samples
+from modelwright.catalog.generative_files import check_samples_kind, write_samples
+from modelwright.catalog.generative_training import shape_of_samples
 from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.cli.app import main
 from modelwright.core.errors import ConfigurationError, StorageError
 from modelwright.data.examples import load_examples, load_whole
 from modelwright.factory.stored_models import model_from_parts
+from modelwright.zoo import zoo
+
+NAMES = ("transformer_text", "vae_digits")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,21 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_drawn(proje
     code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "file" / "x.npy"))
     assert code == 74
     assert "a part of the path is a file, not a folder" in said.err
+
+
+def test_samples_that_a_file_cannot_hold_are_refused_before_anything_is_drawn(project, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelwright.catalog.generative_training.drawn", None)
+    out = str(tmp_path / "x.png")
+    code, said = run(project, capsys, "sample", "vae_digits", "--n", "1001", "--out", out)
+    assert code == 2
+    assert "n: too many images for one picture; expected at most 1,000, got 1001; write them to a name" in said.err
+    with pytest.raises(ConfigurationError, match=r"out: samples are texts; expected a name ending in \.txt"):
+        check_samples_kind(tmp_path / "x.npy", 2, None)
+
+
+def test_a_text_is_known_as_one_before_it_is_drawn():
+    text, digits = (nnx.eval_shape(lambda name=name: zoo.create_model(name, rngs=0)) for name in NAMES)
+    assert (shape_of_samples(text), shape_of_samples(digits)) == (None, (8, 8, 1))
 
 
 @pytest.mark.parametrize("suffix", ["png", "npy", "txt"])

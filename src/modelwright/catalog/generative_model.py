@@ -115,7 +115,9 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
 
         return model_from_parts(run.document(DESCRIPTION), run.own_file(ARRAYS))
 
-    def sample(self, n: int, *, seed: int = 0, label: int | None = None, run: str | None = None) -> Any:
+    def sample(
+        self, n: int, *, seed: int = 0, label: int | None = None, run: str | None = None, out: Path | None = None
+    ) -> Any:
         """Examples drawn from a trained run, as people have them.
 
         Args:
@@ -123,10 +125,15 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             seed: The same seed gives the same examples.
             label: What they are conditioned on, for models that are.
             run: As in `predict`.
+            out: A file that they are to be written to; one that cannot hold them is refused before they are drawn.
         """
-        from modelwright.catalog.generative_training import drawn
+        from modelwright.catalog.generative_files import check_samples_kind
+        from modelwright.catalog.generative_training import drawn, shape_of_samples
 
-        return drawn(self.model(self.trained_run(run)), n, seed=seed, label=label)
+        model = self.model(self.trained_run(run))
+        if out is not None:
+            check_samples_kind(out, n, shape_of_samples(model))
+        return drawn(model, n, seed=seed, label=label)
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Log probabilities of examples: of the data named, in their order; else of those held out of the training."""

@@ -168,6 +168,13 @@ def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | Non
     return model.codec.present(np.asarray(x)) if isinstance(model, AdaptedModel) else np.asarray(x)
 
 
+def shape_of_samples(model: AbstractGenerativeModel) -> tuple[int, ...] | None:
+    """The shape of one example as people have it; None for a text."""
+    nothing = np.zeros((1, *model.example_shape), np.int32)
+    shown = model.codec.present(nothing) if isinstance(model, AdaptedModel) else nothing
+    return None if isinstance(shown, list) else tuple(shown.shape[1:])
+
+
 def latent_findings(model: AbstractGenerativeModel, part: Examples) -> tuple[Finding, ...]:
     """Of an autoencoder with a normal latent, whether it is used, on examples held out; of others nothing."""
     inner = model.inner if isinstance(model, AdaptedModel) else model

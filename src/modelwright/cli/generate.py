@@ -32,7 +32,7 @@ def sample(model_id: str, n: int, out: str, seed: int, label: int | None, run_re
     check_seed(seed)
     path = Path(out)
     check_samples_file(path)
-    samples = generative(model_id).sample(n, seed=seed, label=label, run=run_ref)
+    samples = generative(model_id).sample(n, seed=seed, label=label, run=run_ref, out=path)
     write_samples(path, samples)
     if as_json:
         show_json({"model_id": model_id, "n": n, "seed": seed, "out": str(path)})
