@@ -40,7 +40,9 @@ def convolved(
     return _ordered(x, kernel, strides, padding)
 
 
-def _ordered(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding, **dilations: Any) -> Array:
+def _ordered(
+    x: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], **dilations: Any
+) -> Array:
     order = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=order, **dilations)
 
