@@ -11,6 +11,7 @@ from modelwright.core.errors import ConfigurationError
 HORIZON = InferenceParameter(name="horizon", type="integer", default=7, min_value=1, max_value=10_000)
 INTERVAL = InferenceParameter(name="interval", type="float", default=0.9, min_value=0.01, max_value=0.999)
 ENTITY = InferenceParameter(name="entity", type="string", required=True)
+DATA = InferenceParameter(name="data", type="string", required=True, default="digits")
 ENGINE = InferenceParameter(name="engine", type="select", default="pymc", options=["pymc", "nutpie", "numpyro"])
 STRICT = InferenceParameter(name="strict_mode", type="boolean", default=False)
 
@@ -80,6 +81,7 @@ def test_value_is_taken_as_the_declared_type(parameter, given, taken):
         (INTERVAL, 10**400, "interval: too large for a number; expected a number from 0.01 to 0.999, got 1"),
         (ENTITY, None, "entity: is required; expected text"),
         (ENTITY, "", "entity: is required; expected text"),
+        (DATA, "", "data: is empty; expected text; leave it out to take digits"),
         (ENTITY, 42, "entity: not text; expected text, got 42"),
         (ENTITY, "a\0b", "entity: holds a control character; expected text without control characters"),
         (ENTITY, "\x1b[31mred", "entity: holds a control character; expected text without control characters"),

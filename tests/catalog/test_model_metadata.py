@@ -158,7 +158,7 @@ def bomb() -> str:
         (b"name: \xff\xfe\n", "is not UTF-8 text"),
         (b"name: [unclosed\n", "at line 2"),
         (b"name: a\n\tb: c\n", "at line 2"),
-        (b"", "expected a mapping of keys to values"),
+        (b"", "config.yaml: is empty; expected a mapping of keys to values"),
         (b"- a\n- b\n", "expected a mapping of keys to values, got ['a', 'b']"),
         (b"name: 2024-99-99\n", "not YAML"),
         (b"version: " + b"9" * 5000, "config.yaml"),

@@ -81,6 +81,6 @@ def test_what_takes_thousands_of_passes_is_only_traced():
     size = TRACED_BEYOND + 1
     found = answers_finding(Answering(size, jnp.full((2, size), jnp.nan), jnp.zeros(2)), jnp.zeros((2, size)), None)
     assert found.grade is Grade.GOOD  # that the numbers are none is not seen, nor are they drawn
-    assert f"sample of shape (2, {size}), traced only" in found.sentence
+    assert f"sample of shape (2, {size}), traced only: 1,025 passes; log_prob of shape (2,)" in found.sentence
     wrong = answers_finding(Answering(size, jnp.zeros((2, 1)), jnp.zeros(2)), jnp.zeros((2, size)), None)
     assert wrong.grade is Grade.PROBLEM

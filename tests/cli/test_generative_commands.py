@@ -1,13 +1,22 @@
 """Generative models on the command line: train, sample, predict, score, report, certify, explain, zoo."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
+from flax import nnx
 
+from modelwright.catalog.generative_files import check_samples_kind, write_samples
+from modelwright.catalog.generative_training import shape_of_samples
+from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.cli.app import main
+from modelwright.core.errors import ConfigurationError, StorageError
 from modelwright.data.examples import load_examples, load_whole
 from modelwright.factory.stored_models import model_from_parts
+from modelwright.zoo import zoo
+
+NAMES = ("transformer_text", "vae_digits")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +69,48 @@ def test_samples_of_no_known_kind_are_refused_before_anything_is_drawn(project, 
     code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "samples.gif"))
     assert code == 2
     assert "out: no kind of file for samples; expected a name ending in .png, .npy or .txt" in said.err
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_drawn(project, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelwright.cli.generate.generative", None)  # not asked for
+    (tmp_path / "folder.npy").mkdir()
+    code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "folder.npy"))
+    assert code == 2
+    assert "out: is a folder; expected the name of a file" in said.err
+    (tmp_path / "file").write_text("kept", encoding="utf-8")
+    code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "file" / "x.npy"))
+    assert code == 74
+    assert "a part of the path is a file, not a folder" in said.err
+
+
+def test_samples_that_a_file_cannot_hold_are_refused_before_anything_is_drawn(project, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("modelwright.catalog.generative_training.drawn", None)
+    out = str(tmp_path / "x.png")
+    code, said = run(project, capsys, "sample", "vae_digits", "--n", "1001", "--out", out)
+    assert code == 2
+    assert "n: too many images for one picture; expected at most 1,000, got 1001; write them to a name" in said.err
+    with pytest.raises(ConfigurationError, match=r"out: samples are texts; expected a name ending in \.txt"):
+        check_samples_kind(tmp_path / "x.npy", 2, None)
+
+
+def test_a_text_is_known_as_one_before_it_is_drawn():
+    text, digits = (nnx.eval_shape(lambda name=name: zoo.create_model(name, rngs=0)) for name in NAMES)
+    assert (shape_of_samples(text), shape_of_samples(digits)) == (None, (8, 8, 1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy", "txt"])
+def test_samples_that_do_not_fit_on_the_disk_leave_the_old_file(tmp_path, suffix):
+    path = tmp_path / f"samples.{suffix}"
+    path.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(StorageError, match=f"cannot write {path}: the file may not grow so large here"):
+            write_samples(path, np.arange(640).reshape(10, 8, 8, 1) % 17)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_log_probabilities_are_predicted(project, capsys):
@@ -119,6 +170,16 @@ def test_a_trained_model_keeps_the_laws(project, capsys):
     assert all(row["holds"] for row in document["laws"])
 
 
+def test_ctrl_c_while_certifying_is_a_sentence_and_an_exit_code(project, capsys, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modelwright.catalog.generative_certificates.certificate", pressed)
+    code, said = run(project, capsys, "certify", "vae_digits")
+    assert code == 130
+    assert said.err.strip() == "modelwright: interrupted"  # and nothing of a run, since none is kept
+
+
 def test_what_is_no_generative_model_is_not_certified(project, capsys):
     code, said = run(project, capsys, "certify", "event_rates")
     assert code == 2
@@ -136,6 +197,52 @@ def test_a_configuration_is_explained(project, capsys, tmp_path):
     assert code == 0
     assert values["input_dim"][1:3] == ["28 x 28 x 1", "given"]
     assert values["activation"][1:3] == ["relu", "default of VAE"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "sentence"),
+    [
+        ("empty.yaml", b"", 2, "empty.yaml: is empty; expected a mapping of keys to values"),
+        ("empty.json", b"\n", 2, "empty.json: is empty; expected a mapping of keys to values"),
+        ("binary.yaml", b"\xff\x00", 2, "binary.yaml is not UTF-8 text"),
+        ("list.yaml", b"- a\n", 2, "list.yaml: not a description; expected a mapping of keys to values, got ['a']"),
+        ("nameless.yaml", b"model_class: x\n", 2, "name: is missing in"),
+        ("vae_digit", None, 6, "configuration: no file and no entry of the zoo is called"),
+        ("", None, 6, "configuration: no file and no entry of the zoo is called ''"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(capsys, tmp_path, monkeypatch, name, content, code, sentence):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    found, said = run(tmp_path, capsys, "explain", name)
+    assert found == code
+    assert sentence in said.err
+
+
+def test_a_name_that_is_nearly_one_of_the_zoo_is_named_when_explained(project, capsys):
+    _, said = run(project, capsys, "explain", "vae_digit")
+    assert "did you mean 'vae_digits'?" in said.err
+
+
+@pytest.mark.parametrize("words", [("certify", "vae_digits"), ("zoo", "verify", "vae_digits")])
+def test_a_seed_that_is_none_is_refused_before_a_model_is_built(project, capsys, words):
+    code, said = run(project, capsys, *words, "--seed", "-1")
+    assert code == 2
+    assert said.err == "modelwright: seed: not a seed; expected an integer from 0 to 4294967295, got -1\n"
+
+
+def test_a_verification_says_what_was_looked_at(project, capsys):
+    code, said = run(project, capsys, "zoo", "verify", "vae_protein", "--quiet")
+    assert code == 0
+    assert "good: built, and one step of training on 2 made-up examples moved 12 of 12" in said.out
+    assert "good: sample of shape (2, 219); log_prob of shape (2,)" in said.out
+
+
+def test_data_for_an_entry_that_is_only_built_are_refused(project, capsys):
+    code, said = run(project, capsys, "zoo", "verify", "vae_protein", "--data", "x.npy")
+    assert code == 2
+    assert "data: vae_protein is only built and makes one step on made-up examples" in said.err
 
 
 def test_an_entry_of_the_zoo_is_explained_with_its_modality(project, capsys):
@@ -164,10 +271,54 @@ def test_entries_of_the_zoo_are_in_the_catalog(project, capsys):
     assert not found["flow_moons"]["is_trained"]
 
 
-def test_data_of_another_shape_are_refused(project, capsys):
+def test_data_of_another_shape_are_refused_before_a_run_is_opened_or_a_model_built(project, capsys, monkeypatch):
+    monkeypatch.setattr("modelwright.catalog.generative_training.train_entry", None)
+    runs = set((project / "models" / "vae_digits").rglob("*"))
     code, said = run(project, capsys, "train", "vae_digits", "--data", "moons", "--quiet")
     assert code == 3
-    assert "data: images of another shape" in said.err
+    assert "data: images of another shape; expected (n, 8, 8, 1), got (8000, 2)" in said.err
+    assert set((project / "models" / "vae_digits").rglob("*")) == runs
+
+
+def test_help_says_what_holds_for_generative_models(project, capsys):
+    _, train = run(project, capsys, "train", "vae_digits", "--help")
+    _, score = run(project, capsys, "score", "vae_digits", "--help")
+    _, of_entities = run(project, capsys, "score", "event_rates", "--help")
+    assert "file [default: digits]" in " ".join(train.out.split())
+    assert "[default: those held out of the training]" in " ".join(score.out.split())
+    assert "minus their log probability" in score.out
+    assert "--silent" not in score.out
+    assert "--silent" in of_entities.out
+
+
+def test_an_update_is_offered_for_no_generative_model(project, capsys):
+    _, listed = run(project, capsys, "update", "--help")
+    assert "event_rates" in listed.out
+    assert "vae_digits" not in listed.out
+    code, said = run(project, capsys, "update", "vae_digits", "--help")
+    assert code == 2
+    assert "the model vae_digits cannot take new data into a trained run; train it on all data" in said.err
+
+
+def test_silent_entities_are_refused_where_there_are_none(project):
+    model = ModelRegistry(project).load_model_instance("vae_digits")
+    with pytest.raises(ConfigurationError, match="silent: no entities that could be silent; leave it out"):
+        model.score({}, include_silent=True)
+
+
+@pytest.mark.parametrize("command", ["train", "score"])
+def test_an_empty_name_of_data_does_not_stand_for_the_built_in_ones(project, capsys, command):
+    code, said = run(project, capsys, command, "vae_digits", "--data", "")
+    assert code == 2
+    assert "data: is empty; expected text; leave it out" in said.err
+
+
+def test_a_text_whose_parts_hold_no_example_is_refused(capsys, tmp_path):
+    (tmp_path / "short.txt").write_text("to be or not to be " * 50, encoding="utf-8")  # 950, of them 48 to report on
+    code, said = run(tmp_path, capsys, "train", "transformer_text", "--data", str(tmp_path / "short.txt"), "--quiet")
+    assert code == 3
+    assert "a part is shorter than one example; expected at least 64 symbols in its last twentieth, got 4" in said.err
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_set_that_is_not_there_names_the_nearest(project, capsys):
@@ -181,4 +332,4 @@ def test_verifying_what_is_too_large_makes_one_step(project, capsys):
     document = json.loads(said.out)
     assert code == 0
     assert document["verdict"]["grade"] == "good"
-    assert "one step of training moved" in document["verdict"]["findings"][0]["sentence"]
+    assert "one step of training on 2 made-up examples moved" in document["verdict"]["findings"][0]["sentence"]

@@ -180,7 +180,7 @@ def test_help_says_what_comes_of_it(trained: Path, capsys: pytest.CaptureFixture
     shown = " ".join(capsys.readouterr().out.split())
     assert "as if it had been trained on all data at once" in shown
     assert "modelwright update tally --data february.csv" in shown
-    assert "Posterior draws kept per chain [1 to 1e+07; default: the run's]" in shown
+    assert "Posterior draws kept per chain [1 to 10,000,000; default: the run's]" in shown
 
 
 def test_ctrl_c_keeps_an_interrupted_child_and_a_whole_parent(trained: Path) -> None:

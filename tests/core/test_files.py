@@ -5,13 +5,37 @@ import json
 import math
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from modelwright.core.errors import ConfigurationError, StorageError
-from modelwright.core.files import inside, json_text, sha256_of_bytes, sha256_of_file, write_bytes, write_through
+from modelwright.core.files import (
+    check_destination,
+    inside,
+    json_text,
+    sha256_of_bytes,
+    sha256_of_file,
+    write_bytes,
+    write_through,
+)
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """The superuser may write everywhere, so that permissions show only without its rights."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_partial_file(tmp_path: Path) -> None:
@@ -55,6 +79,27 @@ def test_a_folder_that_is_a_file_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot write"):
         write_bytes(tmp_path / "file" / "below.txt", b"x")
+
+
+def test_what_could_not_be_written_is_found_without_writing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "folder").mkdir()
+    check_destination(tmp_path / "file")
+    check_destination(tmp_path / "new" / "folders" / "a.txt")
+    with pytest.raises(ConfigurationError, match="out: is a folder; expected the name of a file"):
+        check_destination(tmp_path / "folder")
+    with pytest.raises(StorageError, match="a part of the path is a file, not a folder; choose another folder"):
+        check_destination(tmp_path / "file" / "below" / "a.txt")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_folder_that_one_may_not_write_to_is_found() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o555)
+        with ordinary_user(), pytest.raises(StorageError, match="permission denied; choose a folder you can write to"):
+            check_destination(Path(name) / "new" / "a.txt")
+        Path(name).chmod(0o755)
 
 
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:

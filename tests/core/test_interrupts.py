@@ -37,10 +37,10 @@ IN_COMPILED_CODE = """
 """
 
 
-def interrupted(code: str, presses: int = 1) -> tuple[int, str, float]:
+def interrupted(code: str, presses: int = 1, begin: str = BEGIN) -> tuple[int, str, float]:
     """Exit code, output and seconds of a script after Ctrl-C was pressed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BEGIN + code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", begin + code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -63,6 +63,11 @@ def test_where_no_event_comes_the_process_ends_after_a_while(code: str) -> None:
     status, said, seconds = interrupted(code)
     assert (status, said) == (130, "\nmodelwright: interrupted; what had begun is kept as an interrupted run\n")
     assert seconds > 0.9
+
+
+def test_what_keeps_no_run_does_not_say_that_it_does() -> None:
+    begin = BEGIN.replace("patience=1.0", "patience=0.2, left='nothing is kept'")
+    assert interrupted(WITHOUT_STEPS, begin=begin)[:2] == (130, "\nmodelwright: interrupted; nothing is kept\n")
 
 
 def test_a_second_interrupt_ends_the_process_at_once() -> None:

@@ -8,16 +8,65 @@ import numpy as np
 
 from modelwright.catalog.generative_pictures import image_grid, is_image, points_png
 from modelwright.core.errors import ConfigurationError
-from modelwright.core.files import write_bytes, write_text
+from modelwright.core.files import check_destination, write_bytes, write_text
 
 SUFFIXES = (".png", ".npy", ".txt")
 
+MOST_IN_PICTURE = 1_000
+"""Images in one picture (arbitrary: nobody looks at more, and one of some tens of thousands cannot be drawn)."""
+
 
 def check_samples_file(path: Path) -> None:
-    """Refuse a file of no known kind before anything is drawn."""
+    """Refuse a file of no known kind, or one that cannot be written, before anything is drawn.
+
+    Raises:
+        ConfigurationError: its name has another ending, or it is a folder. StorageError: the disk refuses it.
+    """
     if path.suffix not in SUFFIXES:
         raise ConfigurationError(
             "no kind of file for samples", field="out", expected="a name ending in .png, .npy or .txt", got=str(path)
+        )
+    check_destination(path)
+
+
+def check_samples_kind(path: Path, n: int, shape: tuple[int, ...] | None) -> None:
+    """Refuse a kind of file that such samples cannot be written as; asked before they are drawn.
+
+    Args:
+        path: Ends in .png, .npy or .txt.
+        n: How many there are.
+        shape: Of one of them; None for a text.
+
+    Raises:
+        ConfigurationError: these samples cannot be written so; the message says how they can.
+
+    Example:
+        >>> check_samples_kind(Path("samples.png"), 64, (30,))
+        Traceback (most recent call last):
+        modelwright.core.errors.ConfigurationError: out: samples of shape (30,) are neither images nor points of the \
+plane; expected a name ending in .npy, got 'samples.png'
+    """
+    if shape is None:
+        if path.suffix != ".txt":
+            raise ConfigurationError("samples are texts", field="out", expected="a name ending in .txt", got=str(path))
+        return
+    if path.suffix != ".png":
+        return
+    if is_image(shape):
+        if n > MOST_IN_PICTURE:
+            raise ConfigurationError(
+                "too many images for one picture",
+                field="n",
+                expected=f"at most {MOST_IN_PICTURE:,}",
+                got=n,
+                todo="write them to a name ending in .npy",
+            )
+    elif shape != (2,):
+        raise ConfigurationError(
+            f"samples of shape {shape} are neither images nor points of the plane",
+            field="out",
+            expected="a name ending in .npy",
+            got=str(path),
         )
 
 
@@ -29,27 +78,17 @@ def write_samples(path: Path, samples: Any) -> None:
         samples: An array, or a list of texts.
 
     Raises:
-        ConfigurationError: these samples cannot be written so; the message says how they can.
+        ConfigurationError: as for `check_samples_kind`. StorageError: the disk refused; an old file is as it was.
     """
-    if isinstance(samples, list):
-        if path.suffix != ".txt":
-            raise ConfigurationError("samples are texts", field="out", expected="a name ending in .txt", got=str(path))
+    shape = None if isinstance(samples, list) else samples.shape[1:]
+    check_samples_kind(path, len(samples), shape)
+    if shape is None:
         write_text(path, "\n".join(samples) + "\n")
-        return
-    if path.suffix == ".npy":
+    elif path.suffix == ".npy":
         stream = io.BytesIO()
         np.save(stream, samples, allow_pickle=False)
         write_bytes(path, stream.getvalue())
-        return
-    if path.suffix == ".txt":
+    elif path.suffix == ".txt":
         write_text(path, "".join(" ".join(f"{v:g}" for v in row.reshape(-1)) + "\n" for row in samples))
-        return
-    content = image_grid(samples) if is_image(samples) else points_png(samples)
-    if content is None:
-        raise ConfigurationError(
-            f"samples of shape {samples.shape[1:]} are neither images nor points of the plane",
-            field="out",
-            expected="a name ending in .npy",
-            got=str(path),
-        )
-    write_bytes(path, content)
+    else:
+        write_bytes(path, image_grid(samples) if is_image(shape) else points_png(samples))

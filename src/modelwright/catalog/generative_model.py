@@ -64,8 +64,16 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         self.zoo = Zoo() if zoo is None else zoo
 
     def load_data(self, **options: Any) -> Split:
-        """The examples in three parts."""
-        return load_examples(options["data"])
+        """The examples in three parts.
+
+        Raises:
+            DataError: the model does not take them; this is found before it is built.
+        """
+        from modelwright.catalog.generative_data import check_examples
+
+        data = load_examples(options["data"])
+        check_examples(self.zoo, self.model_id, data)
+        return data
 
     def describe_data(self, data: Split) -> dict[str, Any]:
         """Sizes, shape and a checksum."""
@@ -107,7 +115,9 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
 
         return model_from_parts(run.document(DESCRIPTION), run.own_file(ARRAYS))
 
-    def sample(self, n: int, *, seed: int = 0, label: int | None = None, run: str | None = None) -> Any:
+    def sample(
+        self, n: int, *, seed: int = 0, label: int | None = None, run: str | None = None, out: Path | None = None
+    ) -> Any:
         """Examples drawn from a trained run, as people have them.
 
         Args:
@@ -115,10 +125,15 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             seed: The same seed gives the same examples.
             label: What they are conditioned on, for models that are.
             run: As in `predict`.
+            out: A file that they are to be written to; one that cannot hold them is refused before they are drawn.
         """
-        from modelwright.catalog.generative_training import drawn
+        from modelwright.catalog.generative_files import check_samples_kind
+        from modelwright.catalog.generative_training import drawn, shape_of_samples
 
-        return drawn(self.model(self.trained_run(run)), n, seed=seed, label=label)
+        model = self.model(self.trained_run(run))
+        if out is not None:
+            check_samples_kind(out, n, shape_of_samples(model))
+        return drawn(model, n, seed=seed, label=label)
 
     def ask(self, params: dict[str, Any], run: RunRecord) -> dict[str, Any]:
         """Log probabilities of examples: of the data named, in their order; else of those held out of the training."""
@@ -136,6 +151,8 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         import numpy as np
         import pandas as pd
 
+        if include_silent:
+            raise ConfigurationError("no entities that could be silent", field="silent", todo="leave it out")
         rows, found, note = self._log_probabilities(options.get("data"), run, limit=None)
         frame = pd.DataFrame({"example": rows, "surprise": -np.asarray(found.value, float)})
         frame = frame.sort_values("surprise", ascending=False, ignore_index=True, kind="stable")

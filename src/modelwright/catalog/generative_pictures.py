@@ -40,15 +40,18 @@ def samples_picture(samples: Any, data: Split) -> Picture | None:
     """Samples beside data: images in a grid, points in the plane; None where there is nothing to see."""
     if not isinstance(samples, np.ndarray):
         return None
-    content = image_grid(samples) if is_image(samples) else points_png(samples, np.asarray(data.test.x))
-    if content is None:
+    if is_image(samples.shape[1:]):
+        content = image_grid(samples)
+    elif samples.shape[1:] == (2,):
+        content = points_png(samples, np.asarray(data.test.x))
+    else:
         return None
     return Picture("samples", "Samples", content, "png", f"{len(samples)} samples of the model")
 
 
-def is_image(x: np.ndarray) -> bool:
-    """Whether examples are height x width x channels of one or three channels."""
-    return x.ndim == 4 and x.shape[-1] in (1, 3)
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether the shape of an example is height x width x channels of one or three channels."""
+    return len(shape) == 3 and shape[-1] in (1, 3)
 
 
 def image_grid(images: np.ndarray) -> bytes:
@@ -75,12 +78,10 @@ def image_grid(images: np.ndarray) -> bytes:
     return _png(figure)
 
 
-def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes | None:
-    """A PNG of points in the plane, over those of the data; None for points of another dimension."""
+def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes:
+    """A PNG of points in the plane, shape (n, 2), over those of the data."""
     from matplotlib.figure import Figure
 
-    if samples.ndim != 2 or samples.shape[1] != 2:
-        return None
     figure = Figure(figsize=(4, 4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     if data is not None and data.shape[1:] == (2,):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from modelwright import __version__
+from modelwright.catalog.generative_data import looked_at, prepared, trained_on
 from modelwright.catalog.generative_findings import (
     course_finding,
     figure_finding,
@@ -29,7 +30,7 @@ from modelwright.data.examples import Examples, Split
 from modelwright.factory.stored_models import parts_of
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
-from modelwright.generative.training import Fit, Rows, Trainer, TrainingDefaults, Windows
+from modelwright.generative.training import Fit, Trainer, TrainingDefaults
 from modelwright.generative.vae.autoencoder import AbstractAutoencoder
 from modelwright.generative.vae.report import latent_report
 from modelwright.modalities import AdaptedModel, TextCodec
@@ -63,6 +64,7 @@ def train_entry(
     progress(ProgressEvent("build", 0, 1, "model"))
     config = zoo.configuration(name, **overrides)
     model = zoo.create_model(name, rngs=overrides.get("seed", 0), **overrides)
+    progress(ProgressEvent("build", 1, 1, "model"))
     defaults = TrainingDefaults.from_mapping(config.training_defaults)
     what = json_text({"model": model.recipe, "data": data.describe(), "version": __version__})
     checkpoints = folder / hashlib.sha256(what.encode()).hexdigest()[:16]
@@ -84,42 +86,9 @@ def train_entry(
     progress(ProgressEvent("check", 0, 1, "figures"))
     reached = held_out_nats(model, data.test)
     outcome = _outcome(entry, data, model, fit, reached, overrides)
+    progress(ProgressEvent("check", 1, 1, "figures"))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return outcome
-
-
-def trained_on(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows:
-    """A part of the data as the trainer takes it."""
-    x = prepared(model, part)
-    if isinstance(part.x, str):
-        return Windows(jnp.asarray(x), model.example_shape[0])
-    labels = part.labels if model.condition.width else None
-    return Rows(jnp.asarray(x), None if labels is None else jnp.asarray(labels))
-
-
-def looked_at(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows:
-    """A part of the data as the trainer looks at it: a text in windows that follow each other, not in all of them."""
-    if not isinstance(part.x, str):
-        return trained_on(model, part)
-    x, length = prepared(model, part), model.example_shape[0]
-    return Rows(jnp.asarray(x[: len(x) // length * length].reshape(-1, length)))
-
-
-def prepared(model: AbstractGenerativeModel, part: Examples) -> np.ndarray:
-    """Examples as the model's codec makes them; without one, numbers of the model's shape."""
-    if isinstance(model, AdaptedModel):
-        return model.codec.prepare(part.x)
-    if isinstance(part.x, str):
-        raise DataError("text for a model without a vocabulary", field="data", todo="add modality: text to the entry")
-    x = np.asarray(part.x)
-    if x.shape[1:] != tuple(model.example_shape):
-        raise DataError(
-            "examples of another shape than the model's",
-            field="data",
-            expected=str(model.example_shape),
-            got=x.shape[1:],
-        )
-    return x
 
 
 def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> tuple[float, float, str]:
@@ -197,6 +166,13 @@ def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | Non
     graph, state = nnx.split(model)
     x = jax.jit(lambda state, key: nnx.merge(graph, state).sample(n, key=key, cond=cond))(state, jax.random.key(seed))
     return model.codec.present(np.asarray(x)) if isinstance(model, AdaptedModel) else np.asarray(x)
+
+
+def shape_of_samples(model: AbstractGenerativeModel) -> tuple[int, ...] | None:
+    """The shape of one example as people have it; None for a text."""
+    nothing = np.zeros((1, *model.example_shape), np.int32)
+    shown = model.codec.present(nothing) if isinstance(model, AdaptedModel) else nothing
+    return None if isinstance(shown, list) else tuple(shown.shape[1:])
 
 
 def latent_findings(model: AbstractGenerativeModel, part: Examples) -> tuple[Finding, ...]:

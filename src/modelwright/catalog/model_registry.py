@@ -75,7 +75,7 @@ class ModelRegistry:
         from modelwright.catalog.loading import explained_failures, load_model_class
 
         entry, metadata = self._usable(model_id)
-        if entry.root.origin == ORIGIN:
+        if _is_generative(entry):
             from modelwright.catalog.generative_model import GenerativeModel
 
             return GenerativeModel(model_id, metadata, self.project)
@@ -134,7 +134,16 @@ class ModelRegistry:
             NotFoundError: no model has this id. ConfigurationError: the model is broken.
         """
         entry, metadata = self._usable(model_id)
-        return generative_settings_form() if entry.root.origin == ORIGIN else nuts_settings_form(metadata.training)
+        return generative_settings_form() if _is_generative(entry) else nuts_settings_form(metadata.training)
+
+    def generative_models(self) -> frozenset[str]:
+        """The ids of the models that are trained by steps and draw examples, without running any of their code.
+
+        Example:
+            >>> "vae_digits" in ModelRegistry().generative_models()
+            True
+        """
+        return frozenset(entry.model_id for entry in self.entries() if entry.metadata and _is_generative(entry))
 
     def _usable(self, model_id: str) -> tuple[ModelEntry, ModelMetadata]:
         check_identifier(model_id, field="model")
@@ -172,6 +181,10 @@ class ModelRegistry:
             "output_dir": output_dir,
             "error": str(error) if error is not None else None,
         }
+
+
+def _is_generative(entry: ModelEntry) -> bool:
+    return entry.root.origin == ORIGIN
 
 
 def _finished(latest: Any) -> str | None:

@@ -157,7 +157,7 @@ class InferenceParameter(AbstractDescription):
         """The value this parameter takes for what a person gave.
 
         None means nothing was given, and so does the empty text that forms send for an empty field, except where the
-        parameter is a text itself. The default stands in for nothing.
+        parameter is a text itself: one that is required may not be empty. The default stands in for nothing.
 
         Args:
             value: Any object.
@@ -176,8 +176,12 @@ class InferenceParameter(AbstractDescription):
         if self._absent(value):
             if self.default is None and self.required:
                 raise ConfigurationError("is required", field=self.name, expected=self.expectation())
-            if value is None or self.type != "string" or self.required:
+            if value is None or self.type != "string":
                 return self.default
+            if self.required:  # a script's variable that was not set must not stand for the default
+                raise ConfigurationError(
+                    "is empty", field=self.name, expected="text", todo=f"leave it out to take {self.default}"
+                )
         try:
             return self._coerced(value)
         except Refusal as refusal:

@@ -52,14 +52,7 @@ def nuts_settings_form(training: TrainingDefaults) -> tuple[InferenceParameter, 
             max_value=20,
             help_text="A trajectory has at most 2 to this power steps; each one more may double the time",
         ),
-        InferenceParameter(
-            name="seed",
-            type="integer",
-            default=42,
-            min_value=0,
-            max_value=LARGEST_SEED,
-            help_text="The same seed, data and versions give the same draws",
-        ),
+        _seed("draws"),
     )
 
 
@@ -78,12 +71,16 @@ def generative_settings_form() -> tuple[InferenceParameter, ...]:
         InferenceParameter(
             name="learning_rate", type="float", min_value=1e-9, max_value=100.0, help_text="Of Adam, at its highest"
         ),
-        InferenceParameter(
-            name="seed",
-            type="integer",
-            default=42,
-            min_value=0,
-            max_value=LARGEST_SEED,
-            help_text="The same seed, data and versions give the same model",
-        ),
+        _seed("model"),
+    )
+
+
+def _seed(what: str) -> InferenceParameter:
+    return InferenceParameter(
+        name="seed",
+        type="integer",
+        default=42,
+        min_value=0,
+        max_value=LARGEST_SEED,
+        help_text=f"The same seed, data and versions give the same {what}",
     )

@@ -6,6 +6,7 @@ from modelwright.catalog.metadata import ModelMetadata
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.catalog.roots import Root
 from modelwright.core.errors import ModelwrightError
+from modelwright.data.examples import EXAMPLE_SETS
 from modelwright.zoo import Zoo, ZooEntry
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def metadata_of(entry: ZooEntry) -> ModelMetadata:
                 label="Data",
                 required=True,
                 default=_default_data(entry),
-                help_text="A built-in set (digits, moons, rings, python_topics), or a .npz, .npy, .csv or .txt file",
+                help_text=f"A built-in set ({', '.join(EXAMPLE_SETS)}), or a .npz, .npy, .csv or .txt file",
             ),
         ),
         inference_params=(
@@ -73,6 +74,4 @@ def metadata_of(entry: ZooEntry) -> ModelMetadata:
 
 
 def _default_data(entry: ZooEntry) -> str | None:
-    from modelwright.data.examples import EXAMPLE_SETS
-
     return entry.expected.data if entry.expected.data in EXAMPLE_SETS else None

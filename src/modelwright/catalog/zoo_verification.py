@@ -13,10 +13,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from modelwright.catalog.generative_data import check_examples
 from modelwright.catalog.generative_training import train_entry
 from modelwright.core.errors import ConfigurationError
-from modelwright.core.progress import ProgressCallback
+from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell
+from modelwright.core.seeds import check_seed
 from modelwright.core.verdict import Finding, Grade, Verdict
 from modelwright.data.examples import EXAMPLE_SETS, load_examples
 from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
@@ -56,24 +58,32 @@ def verified(
         entries: Where the entry is.
 
     Raises:
-        ConfigurationError: its data are not built in, and no file was named.
+        ConfigurationError: its data are not built in, and no file was named; or one was, and it is only built.
     """
     expected = entries.entry(name).expected
+    check_seed(seed)
     if expected.construction_only is not None:
-        return one_step(entries, name, seed, expected.construction_only)
+        if data is not None:
+            raise ConfigurationError(
+                f"{name} is only built and makes one step on made-up examples ({expected.construction_only})",
+                field="data",
+                todo=f"leave it out, or train on it: modelwright train {name} --data {data}",
+            )
+        return one_step(entries, name, seed, expected.construction_only, progress)
     if data is None and expected.data not in EXAMPLE_SETS:
         raise ConfigurationError(
             f"{name} is trained on {expected.data}, which is not built in", field="data", todo="pass --data FILE"
         )
     began = time.perf_counter()
-    split = load_examples(data or str(expected.data))
+    split = load_examples(str(expected.data) if data is None else data)
+    check_examples(entries, name, split)
     with tempfile.TemporaryDirectory(prefix="modelwright-zoo-") as folder:
         outcome = train_entry(entries, name, split, {"seed": seed}, folder=Path(folder), progress=progress)
     minutes = (time.perf_counter() - began) / 60.0
     return Verified({**outcome.metrics, "minutes": round(minutes, 2)}, outcome.verdict)
 
 
-def one_step(entries: Zoo, name: str, seed: int, reason: str) -> Verified:
+def one_step(entries: Zoo, name: str, seed: int, reason: str, progress: ProgressCallback) -> Verified:
     """Construction, one step that moves the parameters to finite values, and answers of the right shapes.
 
     Args:
@@ -81,7 +91,9 @@ def one_step(entries: Zoo, name: str, seed: int, reason: str) -> Verified:
         name: Of the entry.
         seed: Of weights, examples and noise.
         reason: Why it is not trained.
+        progress: Called with `ProgressEvent`s.
     """
+    progress(ProgressEvent("build", 0, 1, "model"))
     model = entries.create_model(name, rngs=seed)
     generator = np.random.default_rng(seed)
     shape = (EXAMPLES, *model.example_shape)
@@ -95,18 +107,20 @@ def one_step(entries: Zoo, name: str, seed: int, reason: str) -> Verified:
         cond = jnp.asarray(generator.normal(size=(EXAMPLES, model.condition.context_dim)))
     before = [np.asarray(leaf) for leaf in jax.tree.leaves(_params(model))]
     settings = TrainingSettings(batch_size=EXAMPLES)
-    fit = Trainer(model, settings).fit(Rows(x, cond), steps=1)
+    progress(ProgressEvent("build", 1, 1, "model"))
+    progress(ProgressEvent("train", 0, 1, "steps"))
+    fit = Trainer(model, settings).fit(Rows(x, cond), steps=1, progress=progress)
     after = [np.asarray(leaf) for leaf in jax.tree.leaves(_params(model))]
     moved = sum(bool((a != b).any()) for a, b in zip(before, after, strict=True))
     finite = all(np.isfinite(leaf).all() for leaf in after) and fit.skipped == 0
     threshold = "good when one step leaves every number finite and moves most arrays of parameters"
     grade = Grade.GOOD if finite and moved > len(before) // 2 else Grade.PROBLEM
-    sentence = f"built, and one step of training moved {moved} of {len(before)} arrays; {reason}"
-    construction = Finding("construction", "one step of training", moved, grade, threshold, sentence, "")
-    return Verified(
-        {"parameters": count_parameters(model), "arrays moved": moved},
-        Verdict.of([construction, answers_finding(model, x, cond)]),
-    )
+    progress(ProgressEvent("check", 0, 1, "answers"))
+    made = f"built, and one step of training on {EXAMPLES} made-up examples moved {moved} of {len(before)} arrays"
+    construction = Finding("construction", "one step of training", moved, grade, threshold, f"{made}; {reason}", "")
+    answers = answers_finding(model, x, cond)
+    progress(ProgressEvent("check", 1, 1, "answers"))
+    return Verified({"parameters": count_parameters(model), "arrays moved": moved}, Verdict.of([construction, answers]))
 
 
 def answers_finding(model: AbstractGenerativeModel, x: Array, cond: Array | None) -> Finding:
@@ -135,7 +149,7 @@ def answers_finding(model: AbstractGenerativeModel, x: Array, cond: Array | None
 
         traced = name == "sample" and model.family == "autoregressive" and numbers > TRACED_BEYOND
         found = (jax.eval_shape if traced else _compiled)(answer, state, jax.random.key(0))
-        words = f"{name} of shape {found.shape}" + (", traced only" if traced else "")
+        words = f"{name} of shape {found.shape}" + (f", traced only: {numbers:,} passes" if traced else "")
         if found.shape != expected:
             words += f" in place of {expected}"
         elif traced or bool(jnp.isfinite(found).all()):

@@ -56,7 +56,8 @@ def _as_record(entry: Any) -> dict[str, Any]:
 
 
 def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
-    def run(as_json: bool, run_ref: str | None, top: int, out: str | None, silent: bool, **values: Any) -> None:
+    def run(as_json: bool, run_ref: str | None, top: int, out: str | None, **values: Any) -> None:
+        silent = bool(values.pop("silent", False))  # no option of generative models
         if out is not None:
             _check_destination(Path(out), values.get("data"))
         model = catalog().load_model_instance(model_id)
@@ -71,19 +72,28 @@ def _score_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
         for note in scored.notes:
             say(note)
 
-    options = [parameter_option(parameter, needed=parameter.name == "data") for parameter in metadata.data_params]
+    if model_id in catalog().generative_models():
+        held_out = "those held out of the training"
+        options = [parameter_option(parameter, needed=False, otherwise=held_out) for parameter in metadata.data_params]
+        help_text = (
+            "Score examples by how surprising they are: minus their log probability under a trained run, in nats."
+        )
+    else:
+        options = [parameter_option(parameter, needed=parameter.name == "data") for parameter in metadata.data_params]
+        silent_help = "Score known entities that do not occur, with count zero (models of entities in windows)."
+        options.append(click.Option(["--silent"], is_flag=True, help=silent_help))
+        help_text = "Score new data against a trained run; options not given are those the run was trained with."
     return click.Command(
         model_id,
         callback=run,
         params=[
             *options,
-            click.Option(["--silent"], is_flag=True, help="Score known entities that do not occur, with count zero."),
             click.Option(["--top"], type=click.IntRange(1), default=20, help="Rows to show [default: 20]."),
             click.Option(["--out"], help="Write every scored row to this file (.csv or .parquet)."),
             click.Option(_RUN_OPTION, help="Run to ask [default: the newest complete one]."),
             click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
         ],
-        help="Score new data against a trained run; options not given are those the run was trained with.",
+        help=help_text,
         context_settings=_HELP,
     )
 
@@ -98,14 +108,14 @@ def _check_destination(path: Path, data: str | None) -> None:
 predict = ModelGroup(
     name="predict",
     make=_predict_command,
-    help="Ask a trained model what to expect, with intervals.",
+    help="Ask a trained model: what to expect, with intervals; or how probable examples are.",
     context_settings=_HELP,
     no_args_is_help=True,
 )
 score = ModelGroup(
     name="score",
     make=_score_command,
-    help="Score new data for anomalies, entities never seen included.",
+    help="Score data for anomalies: which windows, cells or examples surprise a trained model.",
     context_settings=_HELP,
     no_args_is_help=True,
 )

@@ -52,7 +52,7 @@ def parameter_option(
         hints.append(f"default: {parameter.default}")
     if not needed and otherwise is not None:
         hints.append(f"default: {otherwise}")
-    if parameter.required and needed:
+    if parameter.required and parameter.default is None and needed:
         hints.append("required")
     hint = "; ".join(part for part in hints if part)
     text = (parameter.help_text or parameter.label or "").rstrip(".")
@@ -65,10 +65,14 @@ def parameter_option(
 def _range(parameter: "InferenceParameter") -> str:
     low, high = parameter.min_value, parameter.max_value
     if low is not None and high is not None:
-        return f"{low:g} to {high:g}"
+        return f"{_bound(low)} to {_bound(high)}"
     if low is not None:
-        return f"at least {low:g}"
-    return f"at most {high:g}" if high is not None else ""
+        return f"at least {_bound(low)}"
+    return f"at most {_bound(high)}" if high is not None else ""
+
+
+def _bound(number: float) -> str:
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:g}"
 
 
 def given(parameters: Sequence["InferenceParameter"], values: dict[str, Any]) -> dict[str, Any]:
@@ -81,15 +85,21 @@ class ModelGroup(click.Group):
 
     Args:
         make: Builds the command of one model from its id and metadata.
+        generative: Whether generative models are among those listed: whether they know the command.
     """
 
-    def __init__(self, *arguments: Any, make: CommandMaker, **options: Any) -> None:
+    def __init__(self, *arguments: Any, make: CommandMaker, generative: bool = True, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._make = make
+        self._generative = generative
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The ids of the models that can be used."""
-        return sorted(catalog().get_all_models())
+        return sorted(self._listed())
+
+    def _listed(self) -> "dict[str, ModelMetadata]":
+        left_out = frozenset() if self._generative else catalog().generative_models()
+        return {name: metadata for name, metadata in catalog().get_all_models().items() if name not in left_out}
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         """The command of one model."""
@@ -113,6 +123,6 @@ class ModelGroup(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """One line per model."""
-        rows = [(name, metadata.description) for name, metadata in sorted(catalog().get_all_models().items())]
+        rows = [(name, metadata.description) for name, metadata in sorted(self._listed().items())]
         with formatter.section(f"Models (modelwright {self.name} MODEL --help lists a model's own options)"):
             formatter.write_dl(rows or [("none", "there is no model in the catalog")])

@@ -4,17 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.core.errors import ConfigurationError
-from modelwright.core.files import write_through
+from modelwright.core.files import check_destination, write_through
 
 
 def check_frame_file(path: Path) -> None:
-    """Refuse a file of another format before the work rather than after it.
+    """Refuse a file of another format, or one that cannot be written, before the work rather than after it.
 
     Raises:
-        ConfigurationError: the name ends neither in .csv nor in .parquet.
+        ConfigurationError: the name ends neither in .csv nor in .parquet, or is that of a folder. StorageError: the
+            disk refuses it.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise ConfigurationError("not a format to write", field="out", expected=".csv or .parquet", got=path.name)
+    check_destination(path)
 
 
 def write_frame(frame: Any, path: Path) -> None:

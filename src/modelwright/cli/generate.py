@@ -7,7 +7,9 @@ import click
 
 from modelwright.cli.console import say, show_json, show_table
 from modelwright.cli.forms import catalog
-from modelwright.core.errors import ConfigurationError, UntrustedError
+from modelwright.core.errors import ConfigurationError, NotFoundError, UntrustedError
+from modelwright.core.names import suggestion
+from modelwright.core.seeds import check_seed
 
 if TYPE_CHECKING:
     from modelwright.catalog.generative_model import GenerativeModel
@@ -26,12 +28,11 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 def sample(model_id: str, n: int, out: str, seed: int, label: int | None, run_ref: str | None, as_json: bool) -> None:
     """Draw examples from a trained generative model into a file."""
     from modelwright.catalog.generative_files import check_samples_file, write_samples
-    from modelwright.core.seeds import check_seed
 
     check_seed(seed)
     path = Path(out)
     check_samples_file(path)
-    samples = generative(model_id).sample(n, seed=seed, label=label, run=run_ref)
+    samples = generative(model_id).sample(n, seed=seed, label=label, run=run_ref, out=path)
     write_samples(path, samples)
     if as_json:
         show_json({"model_id": model_id, "n": n, "seed": seed, "out": str(path)})
@@ -51,6 +52,7 @@ def certify(model_id: str, run_ref: str | None, seed: int, as_json: bool) -> Non
     """
     from modelwright.catalog.generative_certificates import certificate
 
+    check_seed(seed)
     weights, rulings = certificate(generative(model_id), run_ref, seed)
     if as_json:
         rows = [
@@ -78,6 +80,12 @@ def explain(configuration: str, as_json: bool) -> None:
     from modelwright.zoo import zoo
 
     known = configuration in zoo.files() and not Path(configuration).exists()
+    if not known and not (configuration and Path(configuration).exists()):
+        raise NotFoundError(
+            f"no file and no entry of the zoo is called {configuration!r}",
+            field="configuration",
+            todo=suggestion(configuration, zoo.files()),
+        )
     config = zoo.configuration(configuration) if known else ModelConfiguration.from_file(configuration)
     tables = explained(config, modality=zoo.entry(configuration).modality if known else None).tables()
     if as_json:

@@ -26,6 +26,8 @@ Options of data and training that are not given are those of the run that is con
 
 
 def _update_command(model_id: str, metadata: "ModelMetadata") -> click.Command:
+    if model_id in catalog().generative_models():  # its help would promise what it cannot do
+        catalog().load_model_instance(model_id).plan_update({})
     settings = catalog().settings_form(model_id)
 
     def run(strict: bool, as_json: bool, quiet: bool, keep: int | None, run_ref: str | None, **values: Any) -> None:
@@ -57,4 +59,5 @@ update = ModelGroup(
     help="Take new data into a trained run, without the old data.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
+    generative=False,
 )

@@ -1,10 +1,10 @@
-"""`modelwright zoo`: configurations that reach a stated figure."""
+"""`modelwright zoo`: configurations, with the figure that each reaches where one is stated."""
 
 from typing import Any
 
 import click
 
-from modelwright.cli.console import progress_on_stderr, say, show_json, show_table, show_verdict
+from modelwright.cli.console import printable, progress_on_stderr, say, show_json, show_table, show_verdict
 from modelwright.core.errors import ModelwrightError, UntrustedError
 from modelwright.core.interrupts import interrupts_at_progress
 from modelwright.core.sections import Cell, Table
@@ -15,14 +15,14 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 
 @click.group(context_settings=_HELP)
 def zoo() -> None:
-    """Configurations that reach a stated figure: list, show, verify."""
+    """List, show and verify configurations; each states the figure it reaches, or why it is only built."""
 
 
 @zoo.command("list", context_settings=_HELP)
 @click.option("--category", help="Only these: vision, protein, text, audio, tabular, toy.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_entries(category: str | None, as_json: bool) -> None:
-    """List the entries with what they reach, and those that are broken with their error."""
+    """List entries, broken ones included."""
     from modelwright.zoo import zoo as entries
 
     files, documents, problems = entries.files(), [], []
@@ -49,7 +49,7 @@ def list_entries(category: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show one entry: its whole file, as it is read."""
+    """Show the whole file of an entry."""
     import yaml
 
     from modelwright.zoo import zoo as entries
@@ -68,16 +68,23 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def verify(name: str, data: str | None, seed: int, as_json: bool, quiet: bool) -> None:
-    """Train an entry anew and hold the figure against the one it states; exit code 4 when it is not reached."""
+    """Train an entry anew and compare figures.
+
+    The figure is held against the one that the entry states; exit code 4 when it is not reached. An entry that states
+    none is built, makes one step on made-up examples, and answers; no data are asked for.
+    """
     from modelwright.catalog.zoo_verification import verified
 
-    with progress_on_stderr(quiet=quiet or as_json) as shown, interrupts_at_progress(shown) as progress:
+    shown_at = progress_on_stderr(quiet=quiet or as_json)
+    with shown_at as shown, interrupts_at_progress(shown, left="nothing of it is kept") as progress:
         found = verified(name, data=data, seed=seed, progress=progress)
     document: dict[str, Any] = {"name": name, "metrics": found.metrics, "verdict": found.verdict.as_document()}
     if as_json:
         show_json(document)
     else:
         show_table(Table(name, ("figure", "value"), tuple(found.metrics.items())))
+        for finding in found.verdict.findings:  # what was looked at, and what was not, whatever came of it
+            click.echo(f"{finding.grade}: {printable(finding.sentence)}")
         show_verdict(found.verdict)
     if found.verdict.grade is Grade.PROBLEM:
         raise UntrustedError(f"{name} does not reach its figure")

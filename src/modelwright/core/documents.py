@@ -98,6 +98,8 @@ def parse_json(text: str, *, source: str) -> dict[str, Any]:
         >>> parse_json('{"a": 1}', source="manifest.json")
         {'a': 1}
     """
+    if not text.strip():
+        return _mapping(None, source)
     try:
         document = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source))
     except (ValueError, RecursionError) as error:
@@ -122,6 +124,8 @@ def _unique(pairs: list[tuple[str, Any]], source: str) -> dict[str, Any]:
 
 
 def _mapping(document: Any, source: str) -> dict[str, Any]:
+    if document is None:
+        raise ConfigurationError(f"{source}: is empty", expected="a mapping of keys to values")
     if not isinstance(document, dict):
         raise ConfigurationError(f"{source}: not a description", expected="a mapping of keys to values", got=document)
     return document

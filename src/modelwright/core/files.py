@@ -78,6 +78,30 @@ def write_through(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+def check_destination(path: Path, *, field: str = "out") -> None:
+    """Refuse a file that could not be written, before the work that makes its content rather than after it.
+
+    Args:
+        path: Where `write_through` will put it; folders that are not there yet are not made.
+        field: What the path is called in the message.
+
+    Raises:
+        ConfigurationError: it is a folder. StorageError: the disk refuses a file there.
+
+    Example:
+        >>> check_destination(Path("/"))
+        Traceback (most recent call last):
+        modelwright.core.errors.ConfigurationError: out: is a folder; expected the name of a file, got '/'
+    """
+    with storage_errors(path):
+        if path.is_dir():
+            raise ConfigurationError("is a folder", field=field, expected="the name of a file", got=str(path))
+        folder = path.absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        tempfile.TemporaryFile(dir=folder).close()  # tried, not asked: rights, links and read-only disks are many
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

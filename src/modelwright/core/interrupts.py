@@ -22,7 +22,12 @@ PATIENCE = 3.0
 
 
 @contextmanager
-def interrupts_at_progress(progress: ProgressCallback, *, patience: float = PATIENCE) -> Iterator[ProgressCallback]:
+def interrupts_at_progress(
+    progress: ProgressCallback,
+    *,
+    patience: float = PATIENCE,
+    left: str = "what had begun is kept as an interrupted run",
+) -> Iterator[ProgressCallback]:
     """A callback to hand on instead of `progress`: it raises `KeyboardInterrupt` once Ctrl-C has been pressed.
 
     Outside the main thread, and where Ctrl-C is ignored, `progress` itself is handed back and nothing changes.
@@ -30,6 +35,7 @@ def interrupts_at_progress(progress: ProgressCallback, *, patience: float = PATI
     Args:
         progress: Called with every event.
         patience: Seconds after which the process ends with exit code 130 wherever it is, as with a second Ctrl-C.
+        left: What there then is of the work, for the sentence that says so.
 
     Example:
         >>> from modelwright.core.progress import ignore_progress
@@ -49,7 +55,7 @@ def interrupts_at_progress(progress: ProgressCallback, *, patience: float = PATI
 
     heard, told = socket.socketpair()
     told.setblocking(False)  # noqa: FBT003 (the socket's signature)
-    watcher = threading.Thread(target=_watch, args=(heard, asked, patience), name="interrupts", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(heard, asked, patience, left), name="interrupts", daemon=True)
     watcher.start()
     before = signal.signal(signal.SIGINT, lambda number, frame: None)
     # Python's own handlers wait until compiled code returns; the number of a signal is written here at once.
@@ -64,7 +70,7 @@ def interrupts_at_progress(progress: ProgressCallback, *, patience: float = PATI
         heard.close()
 
 
-def _watch(heard: socket.socket, asked: threading.Event, patience: float) -> None:
+def _watch(heard: socket.socket, asked: threading.Event, patience: float, left: str) -> None:
     """Note the first Ctrl-C; end the process at the second, or when nothing has come of the first for a while."""
     while True:
         signals = heard.recv(1)
@@ -77,14 +83,14 @@ def _watch(heard: socket.socket, asked: threading.Event, patience: float) -> Non
         try:
             while signals := heard.recv(1):
                 if signals[0] == signal.SIGINT:
-                    _end("interrupted at once")
+                    _end(f"interrupted at once; {left}")
         except TimeoutError:
-            _end("interrupted")
+            _end(f"interrupted; {left}")
         return
 
 
 def _end(sentence: str) -> None:
     """End the process as a kill would, but with a sentence and the exit code of an interrupt."""
-    sys.stderr.write(f"\nmodelwright: {sentence}; what had begun is kept as an interrupted run\n")
+    sys.stderr.write(f"\nmodelwright: {sentence}\n")
     sys.stderr.flush()
     os._exit(EXIT_INTERRUPTED)

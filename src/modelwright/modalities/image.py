@@ -100,7 +100,8 @@ class ImageCodec(AbstractCodec):
         if x.shape[1:] != self.shape and int(np.prod(x.shape[1:])) == int(np.prod(self.shape)) and len(self.shape) == 1:
             x = x.reshape(len(x), -1)
         if x.shape[1:] != self.shape:
-            raise DataError("images of another shape", field="data", expected=f"(n, *{self.shape})", got=x.shape)
+            wanted = f"({', '.join(map(str, ('n', *self.shape)))})"
+            raise DataError("images of another shape", field="data", expected=wanted, got=x.shape)
         if x.dtype.kind == "f" and not (x == np.round(x)).all():
             raise DataError(
                 "images of fractions",

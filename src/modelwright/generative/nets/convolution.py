@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import ConfigurationError
 from modelwright.generative.nets.activations import activation_named
+from modelwright.generative.nets.convolved import of_layers
 from modelwright.generative.nets.dropout import dropped
 from modelwright.generative.nets.residual import ResidualBlock
 
@@ -91,7 +92,9 @@ class ConvolutionEncoder(nnx.Module):
         height, width, in_channels = image_shape(in_shape)
         size, how = (kernel_size, kernel_size), {"activation": activation, "dropout_rate": dropout_rate, "rngs": rngs}
         widths = (in_channels + context, *channels)
-        self.stages = nnx.List(nnx.Conv(a, b, size, strides=2, rngs=rngs) for a, b in pairwise(widths))
+        self.stages = nnx.List(
+            nnx.Conv(a, b, size, strides=2, conv_general_dilated=of_layers, rngs=rngs) for a, b in pairwise(widths)
+        )
         self.blocks = nnx.List(
             nnx.List(ResidualBlock(b, kernel_size, **how) for _ in range(blocks)) for b in widths[1:]
         )
@@ -159,8 +162,10 @@ class ConvolutionDecoder(nnx.Module):
             (in_shape[-1] if self.from_grid else math.prod(in_shape)) + context, n_features, rngs=rngs
         )
         self.blocks = nnx.List(nnx.List(ResidualBlock(a, kernel_size, **how) for _ in range(blocks)) for a in widths)
-        self.stages = nnx.List(nnx.Conv(a, b, size, rngs=rngs) for a, b in pairwise(widths))
-        self.last = nnx.Conv(widths[-1], out_channels * outputs, size, rngs=rngs)
+        self.stages = nnx.List(
+            nnx.Conv(a, b, size, conv_general_dilated=of_layers, rngs=rngs) for a, b in pairwise(widths)
+        )
+        self.last = nnx.Conv(widths[-1], out_channels * outputs, size, conv_general_dilated=of_layers, rngs=rngs)
         self.out_shape = (height, width, out_channels, outputs)
         self.activation = activation
         self.dropout_rate = dropout_rate

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from modelwright.core.errors import ConfigurationError
 from modelwright.generative.nets.activations import activation_named
+from modelwright.generative.nets.convolved import convolved
 from modelwright.generative.nets.stacked import stacked, through
 
 MOST_WEIGHTS = 2**31
@@ -84,7 +85,7 @@ class RowConvolution(nnx.Module):
         kernel = jnp.where(self.mask(), self.kernel[...], 0)
         if self.reach == 0:
             return h @ kernel[0, 0] + self.bias[...]
-        return _convolved(h, kernel, ((0, 0), (self.reach, 0))) + self.bias[...]
+        return convolved(h, kernel, ((0, 0), (self.reach, 0))) + self.bias[...]
 
 
 @final
@@ -117,16 +118,18 @@ class GatedLayer(nnx.Module):
         self.link = nnx.Linear(both, both, rngs=rngs)
         self.after = RowConvolution(channels, width, width, reach=0, rngs=rngs)
         self.context = nnx.Linear(context, 2 * both, use_bias=False, rngs=rngs) if context else None
-        self.channels, self.first = channels, first
+        self.channels, self.reach, self.first = channels, reach, first
 
     def __call__(self, v: Array, h: Array, vectors: Array | None) -> tuple[Array, Array]:
         """Both stacks after this layer, each of shape (n, height, columns, channels width)."""
-        into_v, into_h = self.vertical(v), self.horizontal(h)
+        above = ((self.reach, 0), (self.reach, self.reach))
+        into_v = convolved(v, self.vertical.kernel[...], above) + self.vertical.bias[...]
+        into_h = self.horizontal(h)
         if self.context is not None:
             of_v, of_h = jnp.split(self.context(vectors.astype(into_h.dtype))[:, None, None], 2, axis=-1)
             into_v, into_h = into_v + of_v, into_h + of_h
-        above = jnp.pad(into_v, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
-        found = self.after(self._gated(into_h + self.link(above)))
+        one_up = jnp.pad(into_v, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
+        found = self.after(self._gated(into_h + self.link(one_up)))
         return self._gated(into_v), found if self.first else h + found
 
     def _gated(self, h: Array) -> Array:
@@ -219,7 +222,3 @@ class GatedStacks(nnx.Module):
         above = (down >= 1) & (down <= 1 + self.reach) & (np.abs(right) <= self.reach)
         left = (down == 0) & (right >= 1) & (right <= self.reach)
         return above | left | ((down == 0) & (right == 0) & (c[:, None] > c[None, :]))
-
-
-def _convolved(h: Array, kernel: Array, padding: tuple[tuple[int, int], tuple[int, int]]) -> Array:
-    return jax.lax.conv_general_dilated(h, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))

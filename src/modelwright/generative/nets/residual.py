@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.generative.nets.activations import activation_named
+from modelwright.generative.nets.convolved import of_layers
 from modelwright.generative.nets.dropout import dropped
 
 BEGIN_SMALL = 0.1
@@ -45,8 +46,8 @@ class ResidualBlock(nnx.Module):
     ) -> None:
         size = (kernel_size, kernel_size)
         small = nnx.initializers.variance_scaling(BEGIN_SMALL, "fan_in", "truncated_normal")
-        self.first = nnx.Conv(channels, channels, size, rngs=rngs)
-        self.second = nnx.Conv(channels, channels, size, kernel_init=small, rngs=rngs)
+        self.first = nnx.Conv(channels, channels, size, conv_general_dilated=of_layers, rngs=rngs)
+        self.second = nnx.Conv(channels, channels, size, kernel_init=small, conv_general_dilated=of_layers, rngs=rngs)
         self.activation = activation
         self.dropout_rate = dropout_rate
 

@@ -67,6 +67,8 @@ class CountModel(BaseBayesianModel):
 
         Of a model with capture probabilities: averaged over what the prior says of those, which the total then judges.
         """
+        if include_silent:
+            raise ConfigurationError("no entities that could be silent", field="silent", todo="leave it out")
         settings = CountModelSettings(**_kept(run.manifest.configuration.get("parameters")))
         if settings.captures and not settings.integrates_cells:
             raise ConfigurationError(
