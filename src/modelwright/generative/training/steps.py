@@ -134,16 +134,22 @@ def _update(
 
     (amount, (loss, rest)), gradient = jax.value_and_grad(value, has_aux=True)(moved)
     norm = optax.tree.norm(gradient)
-    changes, optimizer = program.optimizer.update(gradient, state.optimizers[place], moved)
-    after = optax.apply_updates(moved, changes)
-    # A loss that is no number would spoil every parameter for good: such an update is left out, and counted.
+    # A loss that is no number would spoil every parameter for good: such an update is left out, and counted. A branch,
+    # because choosing number by number would keep the compiler from computing gradient and update together: an eighth
+    # of the time of a step.
     fine = jnp.isfinite(amount) & jnp.isfinite(norm)
-    keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(fine, a, b), new, old)  # noqa: E731
+    before = (moved, state.optimizers[place], state.rest)
+
+    def made() -> Any:
+        changes, optimizer = program.optimizer.update(gradient, state.optimizers[place], moved)
+        after = (optax.apply_updates(moved, changes), optimizer, rest)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
+
+    moved, optimizer, rest = jax.lax.cond(fine, made, lambda: before)
     optimizers = list(state.optimizers)
-    optimizers[place] = keep(optimizer, optimizers[place])
-    rest = jax.tree.map(lambda a, b: jnp.where(fine, a.astype(b.dtype), b), rest, state.rest)
+    optimizers[place] = optimizer
     state = state._replace(
-        params=nnx.merge_state(keep(after, moved), others),
+        params=nnx.merge_state(moved, others),
         rest=rest,
         optimizers=tuple(optimizers),
         skipped=state.skipped + jnp.where(fine, 0, 1),
