@@ -1,5 +1,6 @@
 """The decoder-only transformer over tokens."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, final
 
@@ -14,7 +15,8 @@ from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.autoregressive.choice import Choice
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_length, one_width
 from modelwright.generative.conditioning import CONDITIONS, Condition
-from modelwright.generative.nets.attention import AttentionStack, Past
+from modelwright.generative.nets.attention import AttentionLayer, AttentionStack, Past
+from modelwright.generative.nets.stacked import each_of
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
 
@@ -114,9 +116,10 @@ class Transformer(AbstractAutoregressiveModel):
     ) -> Float[Array, "n length vocabulary"]:
         """The same as `logits`, by the sampler's own steps: the first `prompt` tokens at once, then one at a time."""
         logits, past = self._begun(symbols[:, :prompt], vectors)
+        layers = each_of(self.net.layers)
 
         def step(past: Past, token: Array) -> tuple[Past, Array]:
-            return self._step(past, token, vectors)
+            return self._step(layers, past, token, vectors)
 
         _, after = jax.lax.scan(step, past, symbols[:, prompt:-1].T)
         return jnp.concatenate([logits, after.swapaxes(0, 1)], axis=1)
@@ -199,10 +202,12 @@ class Transformer(AbstractAutoregressiveModel):
         h, past = self.net(self._inputs(prompt, vectors))
         return self._to_logits(h), self.net.room(past)
 
-    def _step(self, past: Past, token: Array, vectors: Array | None) -> tuple[Past, Array]:
+    def _step(
+        self, layers: Sequence[AttentionLayer], past: Past, token: Array, vectors: Array | None
+    ) -> tuple[Past, Array]:
         h = self.embedding(token)
         h = h if vectors is None else h + self.context(vectors.astype(h.dtype))
-        h, past = self.net.step(h, past)
+        h, past = self.net.step(layers, h, past)
         return past, self._to_logits(h)
 
 
@@ -214,11 +219,12 @@ def _continued(
     model = nnx.merge(graph, state)
     logits, past = model._begun(prompt, vectors)
     keys = jax.random.split(key, n_tokens)
+    layers = each_of(model.net.layers)
 
     def step(carry: tuple[Past, Array], key: PRNGKeyArray) -> tuple[tuple[Past, Array], Array]:
         past, logits = carry
         token = choice.draw(logits, key)
-        return model._step(past, token, vectors), token
+        return model._step(layers, past, token, vectors), token
 
     (_, logits), tokens = jax.lax.scan(step, (past, logits[:, -1]), keys[:-1])
     last = choice.draw(logits, keys[-1])

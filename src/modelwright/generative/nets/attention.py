@@ -4,6 +4,7 @@ At each position the stack sees that position and those before it. One at a time
 positions behind it in arrays of fixed size, so that a step costs as much at the last position as at the first.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, final
 
 import jax
@@ -21,15 +22,17 @@ from modelwright.generative.nets.stacked import stacked, through
 class Past(NamedTuple):
     """Keys and values of the positions so far; what lies at later ones is never looked at.
 
+    Each layer has arrays of its own: sliced out of one array of all layers, they would be copied at every step.
+
     Args:
-        keys: Shape (n_layers, n, n_heads, length, head).
-        values: The same shape.
+        keys: Of each layer, shape (n, n_heads, length, head).
+        values: The same shapes.
         filled: How many positions there are so far: where the next one goes. Kept here, so that nobody who takes steps
             has to count.
     """
 
-    keys: Array
-    values: Array
+    keys: tuple[Array, ...]
+    values: tuple[Array, ...]
     filled: Int[Array, ""]
 
 
@@ -94,8 +97,8 @@ class AttentionStack(nnx.Module):
     Example:
         >>> net = AttentionStack(8, n_layers=2, n_heads=2, length=5, rngs=nnx.Rngs(0))
         >>> h, past = net(jnp.ones((3, 5, 8)))
-        >>> h.shape, past.keys.shape
-        ((3, 5, 8), (2, 3, 2, 5, 4))
+        >>> h.shape, [keys.shape for keys in past.keys]
+        ((3, 5, 8), [(3, 2, 5, 4), (3, 2, 5, 4)])
     """
 
     def __init__(
@@ -155,21 +158,24 @@ class AttentionStack(nnx.Module):
 
         keys = None if key is None else jax.random.split(key, self.n_layers)
         h, past = through(self.layers, layer, h, keys)
-        return self.norm(h), Past(*past, jnp.asarray(positions))
+        return self.norm(h), Past(*(tuple(part) for part in past), jnp.asarray(positions))
 
-    def step(self, h: Float[Array, "n width"], past: Past) -> tuple[Float[Array, "n width"], Past]:
+    def step(
+        self, layers: Sequence[AttentionLayer], h: Float[Array, "n width"], past: Past
+    ) -> tuple[Float[Array, "n width"], Past]:
         """The output at the next position given what is kept of those before it, and the same with this one kept too.
 
         Args:
+            layers: `each_of(self.layers)`. Taken apart before a loop over positions; within it every step would copy
+                all weights.
             h: Input.
             past: Keys and values with room for `length` positions.
         """
         position = past.filled
         h = self._placed(h, position)
-        before = jnp.arange(past.keys.shape[3]) < position
-
-        def layer(block: AttentionLayer, h: Array, at: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-            keys, values = at
+        before = jnp.arange(self.length) < position
+        new = []
+        for block, keys, values in zip(layers, *past[:2], strict=True):
             q, k, v = block.split_heads(h)
             q, k = self._turned(q, position), self._turned(k, position)
             scores = jnp.einsum("nhd,nhjd->nhj", q, keys)
@@ -177,16 +183,19 @@ class AttentionStack(nnx.Module):
             weights = _softmax(scores / np.sqrt(q.shape[-1])).astype(v.dtype)
             seen = jnp.einsum("nhj,nhjd->nhd", weights[..., :-1], values) + weights[..., -1:] * v
             h = h + block.from_attention(seen.reshape(h.shape))
-            return h + block.dense(h), (k, v)
-
-        h, new = through(self.layers, layer, h, past[:2])
-        # written once for all layers: a cache carried through the layers would be copied at every step
-        return self.norm(h), Past(*(_put(*each, position) for each in zip(past[:2], new, strict=True)), position + 1)
+            h = h + block.dense(h)
+            new.append((k, v))
+        # written once every layer has read: what is written before it is read is copied at every step
+        keys, values = (
+            tuple(_put(old, one, position) for old, one in zip(part, ones, strict=True))
+            for part, ones in zip(past[:2], zip(*new, strict=True), strict=True)
+        )
+        return self.norm(h), Past(keys, values, position + 1)
 
     def room(self, past: Past) -> Past:
         """The same keys and values with room for `length` positions."""
-        spare = ((0, 0), (0, 0), (0, 0), (0, self.length - past.keys.shape[3]), (0, 0))
-        return Past(*(jnp.pad(part, spare) for part in past[:2]), past.filled)
+        spare = ((0, 0), (0, 0), (0, self.length - past.keys[0].shape[2]), (0, 0))
+        return Past(*(tuple(jnp.pad(one, spare) for one in part) for part in past[:2]), past.filled)
 
     def _placed(self, h: Array, position: Array) -> Array:
         return h if self.positions is None else h + self.positions[position].astype(h.dtype)
@@ -206,4 +215,4 @@ def _softmax(scores: Array) -> Array:
 
 
 def _put(old: Array, new: Array, position: Array) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(old, new[:, :, :, None].astype(old.dtype), position, axis=3)
+    return jax.lax.dynamic_update_slice_in_dim(old, new[:, :, None].astype(old.dtype), position, axis=2)

@@ -55,3 +55,17 @@ def through(
         return call(nnx.merge(graph, at[0]), carry, at[1])
 
     return jax.lax.scan(step, carry, (state, xs), unroll=n_layers <= MOST_UNROLLED)
+
+
+def each_of(layers: Any) -> list[Any]:
+    """The stacked layers one by one.
+
+    Example:
+        >>> rngs = nnx.Rngs(0)
+        >>> [layer.kernel.shape for layer in each_of(stacked(lambda: nnx.Linear(2, 2, rngs=rngs), 3))]
+        [(2, 2), (2, 2), (2, 2)]
+    """
+    graph, state = nnx.split(layers)
+    return [
+        nnx.merge(graph, jax.tree.map(lambda leaf, k=k: leaf[k], state)) for k in range(len(jax.tree.leaves(state)[0]))
+    ]
