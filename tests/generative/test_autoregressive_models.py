@@ -187,4 +187,4 @@ def test_training_refuses_data_outside_of_the_alphabet(name, wrong, message):
     model, batch = INSTANCES[name].made()
     x = batch.x.at[(1,) * batch.x.ndim].set(wrong)
     with pytest.raises(ConfigurationError, match=message):
-        model.begin(Batch(x, batch.cond), key=jax.random.key(0))
+        model.check(Batch(x, batch.cond))

@@ -119,10 +119,10 @@ def test_begin_puts_the_mean_of_the_data_out(kind):
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-4)  # single precision
 
 
-def test_begin_refuses_greys():
+def test_training_refuses_greys():
     model = create_model(configuration("vae.VAE", (4,), hidden_dims=[3], output_dim=2), rngs=0)
     with pytest.raises(ConfigurationError, match=r"expected 0 or 1, got 0\.25"):
-        model.begin(Batch(jnp.full((2, 4), 0.25)), key=jax.random.key(0))
+        model.check(Batch(jnp.full((2, 4), 0.25)))
 
 
 REFUSED = {

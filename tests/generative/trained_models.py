@@ -89,7 +89,19 @@ class Duel(AbstractGenerativeModel):
         return Loss(model.critic[...] * model.generator[...], {"product": model.critic[...] * model.generator[...]})
 
 
-def codes(rngs=0):
+def flow(rngs=0):
+    """A flow of two transforms, each with a layer that standardises."""
+    config = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.flow.MAF",
+        input_dim=6,
+        hidden_dims=[8],
+        parameters={"n_transforms": 2},
+    )
+    return create_model(config, rngs=rngs)
+
+
+def codes(rngs=0, **parameters):
     """An autoencoder of codes, whose codebook moves without gradients."""
     config = ModelConfiguration(
         name="x",
@@ -97,6 +109,6 @@ def codes(rngs=0):
         input_dim=6,
         hidden_dims=[8],
         output_dim=2,
-        parameters={"codebook_size": 4, "n_codes": 2, "code_prior": "independent"},
+        parameters={"codebook_size": 4, "n_codes": 2, "code_prior": "independent", **parameters},
     )
     return create_model(config, rngs=rngs)

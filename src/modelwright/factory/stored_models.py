@@ -1,6 +1,6 @@
 """Models as files: a description and arrays, made again through the factory, without a template.
 
-model.json                configuration, modality; the SHA-256 of the arrays
+model.json                configuration, modality, whether it has begun with data; the SHA-256 of the arrays
 model-SHA.safetensors     parameters and all other variables
 """
 
@@ -40,7 +40,8 @@ def parts_of(model: "AbstractGenerativeModel") -> tuple[str, bytes]:
             todo="make it with create_model, or keep its arrays with modelwright.generative.array_files",
         )
     arrays = packed(nnx.to_pure_dict(nnx.state(model)))
-    document = {"format": FORMAT, **json.loads(model.recipe), "sha256": sha256_of_bytes(arrays)}
+    made_from = json.loads(model.recipe)
+    document = {"format": FORMAT, **made_from, "begun": model.begun, "sha256": sha256_of_bytes(arrays)}
     return json_text(document, sort_keys=False), arrays
 
 
@@ -69,6 +70,8 @@ def model_from_parts(document: Mapping[str, Any], arrays: Path) -> "AbstractGene
     found = put_back(nnx.to_pure_dict(state), read_arrays(arrays, document["sha256"]), source=str(arrays))
     nnx.replace_by_pure_dict(state, found)
     nnx.update(model, state)
+    # descriptions written before this was said are of trained models: a training that begins anew would damage them
+    model.begun = bool(document.get("begun", True))
     return model
 
 

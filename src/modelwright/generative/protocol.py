@@ -116,6 +116,8 @@ class AbstractGenerativeModel(nnx.Module):
             will do.
         latent_levels: How many codes a number of a latent can be; None for real numbers.
         recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
+        begun: Whether its parameters are more than a random start: what `begin` sets is then left alone. Training sets
+            it, and it is stored with the model; say so where parameters are put into a model by hand.
     """
 
     family: ClassVar[str]
@@ -129,6 +131,7 @@ class AbstractGenerativeModel(nnx.Module):
     latent_shape: tuple[int, ...] | None = None
     latent_levels: int | None = None
     recipe: str | None = None
+    begun: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let every method of a class look at what it is asked with, once for all models."""
@@ -165,8 +168,20 @@ class AbstractGenerativeModel(nnx.Module):
         """The losses in the order of their turns; one that moves every parameter by default."""
         return (Objective("loss", own_loss),)
 
+    def check(self, batch: Batch) -> None:
+        """Refuse examples that the model cannot be trained on; nothing by default. Every training asks.
+
+        Args:
+            batch: Some hundred examples.
+
+        Raises:
+            ConfigurationError: naming a number that has no probability.
+        """
+
     def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
         """Set what depends on the data before the first step, in place; nothing by default.
+
+        Called once for each model: parameters that were trained would be lost by it.
 
         Args:
             batch: Some hundred examples.

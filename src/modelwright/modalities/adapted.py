@@ -41,9 +41,23 @@ class AdaptedModel(AbstractGenerativeModel):
         self.levels = self.codec.levels_of_data
         self.latent_shape, self.latent_levels = inner.latent_shape, inner.latent_levels
 
+    @property
+    def begun(self) -> bool:  # type: ignore[override]
+        """Whether the model inside has begun: trained through its codec, it goes on without one, too."""
+        return self.inner.begun
+
+    @begun.setter
+    def begun(self, begun: bool) -> None:
+        self.inner.begun = begun
+
+    def check(self, batch: Batch) -> None:
+        """Let the model refuse what it cannot be trained on."""
+        self.inner.check(self._inside(batch, jax.random.key(0))[0])
+
     def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
         """Let the model set what depends on the data."""
-        self.inner.begin(self._inside(batch, key)[0], key=key)
+        of_codec, of_model = jax.random.split(key)
+        self.inner.begin(self._inside(batch, of_codec)[0], key=of_model)
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:
         """The model's own loss of coded data, less the mean log-determinant: nats per example of raw data."""
@@ -79,8 +93,9 @@ class AdaptedModel(AbstractGenerativeModel):
 
     def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
         """The latent of each raw example."""
-        z, _ = self.codec.encode(x, jax.random.key(0) if key is None else key)
-        return self.inner.encode(z, key=key, cond=cond)
+        of_codec, of_model = (jax.random.key(0), None) if key is None else jax.random.split(key)
+        z, _ = self.codec.encode(x, of_codec)
+        return self.inner.encode(z, key=of_model, cond=cond)
 
     def decode(self, z: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
         """The raw example of each latent."""

@@ -64,7 +64,7 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
         The symbols are numbered as an example is flattened.
         """
 
-    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
+    def check(self, batch: Batch) -> None:
         """Refuse examples with numbers that are no symbols: their loss would be infinite.
 
         Raises:

@@ -240,7 +240,12 @@ class _Run:
         if not goes_on:
             size = self.examples.size
             some = numbers_of_steps(size, min(BEGIN_WITH, size), 0, 1, self.settings.seed)[0]
-            self.model.begin(self.examples.take(jnp.asarray(some)), key=jax.random.fold_in(self.key, 0))
+            batch = self.examples.take(jnp.asarray(some))
+            self.model.check(batch)
+            if not self.model.begun:  # or what was trained before would be overwritten by a start from the data
+                self.model.begin(batch, key=jax.random.fold_in(self.key, 0))
+        self.model.begun = True
+        if not goes_on:
             self._make_ready()
 
     def _make_ready(self) -> None:

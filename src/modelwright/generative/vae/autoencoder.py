@@ -94,13 +94,12 @@ class AbstractAutoencoder(AbstractGenerativeModel):
         self.condition = condition
         self.prior = prior
 
-    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
-        """Let the decoder put out what the data look like on average, in place; refuses data that cannot be observed.
-
-        Raises:
-            ConfigurationError: the likelihood has no probability for some number.
-        """
+    def check(self, batch: Batch) -> None:
+        """Refuse data that the likelihood has no probability for."""
         self.observation.check(batch.x)
+
+    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
+        """Let the decoder put out what the data look like on average, in place."""
         self.decoder.begin(batch.x, self.observation.start)
 
     def loss(self, batch: Batch, *, key: PRNGKeyArray, step: Array) -> Loss:

@@ -135,13 +135,12 @@ class VQVAE(AbstractGenerativeModel):
             condition=condition,
         )
 
-    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
-        """Put the codes where the encoder's vectors are, and let the decoder put out what data look like on average.
-
-        Raises:
-            ConfigurationError: the likelihood has no probability for some number.
-        """
+    def check(self, batch: Batch) -> None:
+        """Refuse data that the likelihood has no probability for."""
         self.observation.check(batch.x)
+
+    def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
+        """Put the codes where the encoder's vectors are, and let the decoder put out what data look like on average."""
         context = self.condition.vectors(batch.cond, len(batch.x))
         self.codebook.begin(self._vectors(batch.x, context, None), key)
         self.decoder.begin(batch.x, self.observation.start)
