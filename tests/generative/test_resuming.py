@@ -127,6 +127,23 @@ def test_more_patience_goes_on(tmp_path):
     assert (again.ended, again.steps) == ("complete", 200)
 
 
+def test_a_longer_training_forgets_the_look_at_the_end_of_the_shorter_one(tmp_path):
+    x, held_out = np.full((8, 2), 10.0, np.float32), np.full((4, 2), 0.55, np.float32)
+    arguments = {"eval_data": held_out, "evaluate_every": 2, "patience": 100}
+    settings = TrainingSettings(batch_size=8, learning_rate=0.2)  # far from 10 each step is about as long as that
+
+    def mean(fit):
+        return float(fit.model.mean[...][0])
+
+    for _ in range(2):  # trained, and read back
+        short = Trainer(Normal(), settings).fit(x, steps=3, checkpoint_dir=tmp_path, **arguments)
+        assert (short.best[0], mean(short)) == (3, pytest.approx(0.6, rel=0.02))
+    longer = Trainer(Normal(), settings).fit(x, steps=6, checkpoint_dir=tmp_path, **arguments)
+    whole = Trainer(Normal(), settings).fit(x, steps=6, **arguments)
+    assert longer.evaluations == whole.evaluations
+    assert (longer.best[0], mean(longer)) == (2, mean(whole)) == (2, pytest.approx(0.4, rel=0.02))
+
+
 def test_losses_that_are_not_finite_are_read_back(tmp_path):
     x = np.ones((8, 2), np.float32)
     far = np.full((4, 2), 3e38, np.float32)  # whose square is no number of single precision

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from trained_models import BITS, Duel, Normal, codes, leaves, vae
+from trained_models import BITS, Duel, Normal, Slopes, codes, leaves, vae
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError, DataError
@@ -66,7 +66,10 @@ def test_objectives_move_their_own_parameters_in_their_turns():
         "step",
         *(f"{who} {what}" for who in ("critic", "generator") for what in ("loss", "gradient norm")),
         "generator product",
+        "generator seen",
     }
+    # a whole number, seen in the generator's turn alone: after the two updates of the critic before it
+    np.testing.assert_array_equal(fit.history["generator seen"], [2.0, np.nan, np.nan])
 
 
 def test_updates_that_are_no_numbers_are_left_out_and_end_the_training():
@@ -89,6 +92,38 @@ def test_what_is_made_every_third_step_diverges_too():
     fit = Trainer(Broken(), TrainingSettings(batch_size=4)).fit(np.arange(24.0).reshape(24, 1), steps=3000)
     assert fit.ended == "diverged"
     assert fit.steps < 20
+
+
+def test_one_objective_that_is_lost_ends_the_training_of_all():
+    class Lost(Duel):
+        @staticmethod
+        def _critic(model, batch, key, step):
+            return Loss(model.critic[...] * jnp.nan, {})
+
+    fit = Trainer(Lost(), TrainingSettings(batch_size=4)).fit(np.arange(24.0).reshape(24, 1), steps=3000)
+    assert fit.ended == "diverged"
+    assert fit.steps == MOST_LOST // 2 + 1  # two updates of the critic in each
+
+
+@pytest.mark.parametrize(
+    ("settings", "of_step"),
+    [
+        ({"schedule": "linear"}, [1.0, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        ({"warm_up": 3}, [0.0, 1 / 3, 2 / 3, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_learning_rates_are_those_of_the_step_however_many_updates_it_has(settings, of_step):
+    fit = Trainer(Slopes(), TrainingSettings(learning_rate=1.0, **settings)).fit(np.ones((8, 1)), steps=6)
+    # single precision
+    assert float(fit.model.kernel[...]) == pytest.approx(1.0 + 2 * sum(of_step), rel=1e-5)
+    assert float(fit.model.bias[...]) == pytest.approx(1.0 + of_step[0] + of_step[3], rel=1e-5)
+
+
+def test_weight_decay_pulls_kernels_alone():
+    settings = TrainingSettings(learning_rate=0.1, weight_decay=0.5)
+    fit = Trainer(Slopes(slope=0.0), settings).fit(np.ones((8, 1)), steps=6)
+    assert float(fit.model.kernel[...]) == pytest.approx((1.0 - 0.1 * 0.5) ** 12, rel=1e-5)  # single precision
+    assert float(fit.model.bias[...]) == 1.0
 
 
 def test_patience_keeps_the_codebook_of_the_best_look():
@@ -141,10 +176,26 @@ def test_held_out_losses_count_every_example_once():
 
 
 def test_an_average_follows_the_parameters():
-    x = np.ones((8, 2), np.float32)
-    plain = Trainer(Normal(), TrainingSettings(batch_size=8, learning_rate=0.1)).fit(x, steps=20)
-    averaged = Trainer(Normal(), TrainingSettings(batch_size=8, learning_rate=0.1, ema=0.99)).fit(x, steps=20)
-    assert 0.0 < float(averaged.model.mean[...][0]) < float(plain.model.mean[...][0])
+    fit = Trainer(Slopes(), TrainingSettings(learning_rate=0.1, ema=0.5)).fit(np.ones((8, 1)), steps=20)
+    average = 1.0
+    for step in range(20):
+        parameter = 1.0 + 0.2 * (step + 1)  # two updates of 0.1 in each step
+        decay = min(0.5, (1 + step) / (10 + step))  # the second from step 8 on
+        average = decay * average + (1.0 - decay) * parameter
+    assert float(fit.model.kernel[...]) == pytest.approx(average, rel=1e-5)  # single precision
+
+
+def test_half_precision_is_that_of_the_parameters_in_the_loss_alone():
+    seen = []
+
+    class Seen(Normal):
+        def loss(self, batch, *, key, step):
+            seen.append(self.mean[...].dtype)
+            return super().loss(batch, key=key, step=step)
+
+    fit = Trainer(Seen(), TrainingSettings(batch_size=4, precision="bfloat16")).fit(np.ones((8, 2)), steps=1)
+    assert set(seen) == {jnp.dtype(jnp.bfloat16)}
+    assert fit.model.mean[...].dtype == np.float32
 
 
 def test_half_precision_is_near_single():
@@ -207,12 +258,19 @@ import jax, numpy as np, json, sys
 from flax import nnx
 from modelwright.configuration import ModelConfiguration
 from modelwright.factory import create_model
-from modelwright.generative.training import Trainer, TrainingSettings
+from modelwright.generative.training import Trainer, TrainingSettings, trainer
 config = ModelConfiguration(name="x", model_class="modelwright.generative.vae.VAE", input_dim=6, hidden_dims=[8],
                             output_dim=2)
 bits = np.random.default_rng(0).integers(0, 2, (96, 6))
+texts = []
+advance = trainer.advance
+def seen(*arguments):
+    if not texts:
+        texts.append(advance.lower(*arguments).compile().as_text())
+    return advance(*arguments)
+trainer.advance = seen
 fit = Trainer(create_model(config, rngs=0), TrainingSettings(batch_size=16)).fit(bits, steps=40, eval_data=bits)
-print(json.dumps({"devices": len(jax.devices()), "loss": fit.evaluations[-1][1],
+print(json.dumps({"devices": len(jax.devices()), "shared": "all-reduce" in texts[0], "loss": fit.evaluations[-1][1],
                   "params": [np.asarray(l).ravel().tolist() for l in jax.tree.leaves(nnx.state(fit.model))]}))
 """
 
@@ -227,6 +285,7 @@ def test_several_devices_reach_what_one_does():
 
     one, four = run(1), run(4)
     assert (one["devices"], four["devices"]) == (1, 4)
+    assert (one["shared"], four["shared"]) == (False, True)  # sums over the devices, each with its part of a batch
     # sums over the batch in another order, forty steps of Adam in single precision
     np.testing.assert_allclose(four["loss"], one["loss"], rtol=1e-3)
     for a, b in zip(one["params"], four["params"], strict=True):

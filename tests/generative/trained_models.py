@@ -86,7 +86,30 @@ class Duel(AbstractGenerativeModel):
 
     @staticmethod
     def _generator(model, batch, key, step):
-        return Loss(model.critic[...] * model.generator[...], {"product": model.critic[...] * model.generator[...]})
+        product = model.critic[...] * model.generator[...]
+        return Loss(product, {"product": product, "seen": model.place[...]})
+
+
+class Slopes(AbstractGenerativeModel):
+    """Two numbers with losses of constant slope, along which each update of Adam is the learning rate of that step."""
+
+    family = "test"
+    example_shape = (1,)
+
+    def __init__(self, slope=1.0):
+        self.kernel = nnx.Param(jnp.ones(()))
+        self.bias = nnx.Param(jnp.ones(()))
+        self.slope = slope
+
+    def objectives(self):
+        return (
+            Objective("kernel", self._falling, nnx.PathContains("kernel"), repeats=2),
+            Objective("bias", self._falling, nnx.PathContains("bias"), every=3),
+        )
+
+    @staticmethod
+    def _falling(model, batch, key, step):
+        return Loss(-model.slope * (model.kernel[...] + model.bias[...]), {})
 
 
 def flow(rngs=0):

@@ -14,7 +14,7 @@ from modelwright.core.files import inside, json_text, storage_errors, write_text
 from modelwright.generative.array_files import put_back, read_arrays, write_arrays
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
 def write_checkpoint(folder: Path, what: dict[str, Any], step: int, state: Any, history: dict[str, Any]) -> None:

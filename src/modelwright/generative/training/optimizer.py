@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import optax
 
+from modelwright.generative.protocol import Objective
 from modelwright.generative.training.settings import TrainingSettings
 
 DECAYED = ("kernel", "embedding")
@@ -51,11 +52,24 @@ def decayed(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, params)
 
 
-def optimizer_of(settings: TrainingSettings, steps: int) -> optax.GradientTransformation:
-    """Clipping, Adam's direction, weight decay, learning rate, in this order."""
+def rates_of(settings: TrainingSettings, steps: int, objective: Objective) -> optax.Schedule:
+    """Update of an objective -> learning rate: that of the step in which the update is made.
+
+    Example:
+        >>> settings = TrainingSettings(learning_rate=1.0, schedule="linear")
+        >>> rate = rates_of(settings, 12, Objective("critic", None, repeats=2, every=3))
+        >>> [float(rate(update)) for update in range(8)]
+        [1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25]
+    """
+    rates = learning_rates(settings, steps)
+    return lambda update: rates(update // objective.repeats * objective.every)
+
+
+def optimizer_of(settings: TrainingSettings, steps: int, objective: Objective) -> optax.GradientTransformation:
+    """Clipping, Adam's direction, weight decay, learning rate, in this order; of one objective."""
     parts = [] if settings.clip is None else [optax.clip_by_global_norm(settings.clip)]
     parts.append(optax.scale_by_adam(b2=settings.beta2))
     if settings.weight_decay > 0.0:
         parts.append(optax.add_decayed_weights(settings.weight_decay, mask=decayed))
-    parts.append(optax.scale_by_learning_rate(learning_rates(settings, steps)))
+    parts.append(optax.scale_by_learning_rate(rates_of(settings, steps, objective)))
     return optax.chain(*parts)

@@ -27,7 +27,7 @@ class TrainState(NamedTuple):
         average: The moving average of the parameters, or None.
         step: Steps made.
         skipped: Updates that were left out because loss or gradient was not finite.
-        lost: How many of them in a row, up to now.
+        lost: How many of them in a row, up to now, for each objective.
     """
 
     params: Any
@@ -36,11 +36,11 @@ class TrainState(NamedTuple):
     average: Any
     step: Int[Array, ""]
     skipped: Int[Array, ""]
-    lost: Int[Array, ""]
+    lost: Int[Array, " objectives"]
 
 
 MOST_LOST = 20
-"""Updates in a row that may be left out; with one more, a training has diverged and makes no further step."""
+"""Updates of one objective in a row that may be left out; with one more, a training has diverged and ends."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,9 @@ class Program:
         """Batches that one step looks at."""
         return sum(objective.repeats for objective in self.objectives)
 
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """Of every objective."""
-        return optimizer_of(self.settings, self.steps)
+    def optimizer(self, place: int) -> optax.GradientTransformation:
+        """Of the objective at a place."""
+        return optimizer_of(self.settings, self.steps, self.objectives[place])
 
 
 def begun(program: Program, model: AbstractGenerativeModel) -> TrainState:
@@ -77,10 +76,12 @@ def begun(program: Program, model: AbstractGenerativeModel) -> TrainState:
     _, params, rest = nnx.split(model, nnx.Param, ...)
     params, rest = jax.tree.map(jnp.copy, (params, rest))
     optimizers = tuple(
-        program.optimizer.init(nnx.split_state(params, objective.moves, ...)[0]) for objective in program.objectives
+        program.optimizer(place).init(nnx.split_state(params, objective.moves, ...)[0])
+        for place, objective in enumerate(program.objectives)
     )
     average = jax.tree.map(jnp.copy, params) if program.settings.ema is not None else None
-    step, skipped, lost = (jnp.zeros((), jnp.int32) for _ in range(3))  # each its own memory, which is donated
+    step, skipped = (jnp.zeros((), jnp.int32) for _ in range(2))  # each its own memory, which is donated
+    lost = jnp.zeros(len(program.objectives), jnp.int32)
     return TrainState(params, rest, optimizers, average, step, skipped, lost)
 
 
@@ -141,7 +142,7 @@ def _update(
     before = (moved, state.optimizers[place], state.rest)
 
     def made() -> Any:
-        changes, optimizer = program.optimizer.update(gradient, state.optimizers[place], moved)
+        changes, optimizer = program.optimizer(place).update(gradient, state.optimizers[place], moved)
         after = (optax.apply_updates(moved, changes), optimizer, rest)
         return jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
 
@@ -153,9 +154,11 @@ def _update(
         rest=rest,
         optimizers=tuple(optimizers),
         skipped=state.skipped + jnp.where(fine, 0, 1),
-        lost=jnp.where(fine, 0, state.lost + 1),
+        lost=state.lost.at[place].set(jnp.where(fine, 0, state.lost[place] + 1)),
     )
-    return state, {"loss": amount, **loss.metrics, "gradient norm": norm}
+    # counts, too, as numbers with fractions: of a step without this objective's turn there is none, which is NaN
+    metrics = {name: jnp.asarray(metric, jnp.float32) for name, metric in loss.metrics.items()}
+    return state, {"loss": amount, **metrics, "gradient norm": norm}
 
 
 def _lowered(tree: Any, settings: TrainingSettings) -> Any:
@@ -196,7 +199,7 @@ def advance(
 
     def goes_on(carried: Carried) -> Array:
         k, state, _ = carried
-        return (k < count) & (state.lost <= MOST_LOST)
+        return (k < count) & (state.lost <= MOST_LOST).all()
 
     def body(carried: Carried) -> Carried:
         k, state, table = carried

@@ -124,8 +124,12 @@ class Trainer:
     ) -> Fit:
         """Train the model in place.
 
+        A model that was trained or loaded goes on from its parameters; one that was not begins with some of the data.
+
         Args:
-            data: Examples, shape (n, *example_shape); a pair (examples, conditions); or `Windows` of a sequence.
+            data: Examples, shape (n, *example_shape); a pair (examples, conditions); or `Windows` of a sequence. A
+                model with a codec takes raw data: images in their layout, a text, of which every window is an example.
+                `Rows` and `Windows` hold what its `codec.prepare` has made.
             steps: Steps in all, those of the checkpoint that is resumed included; by default as the model's
                 configuration says (`steps` or `epochs` of its training defaults).
             batch_size: In place of the settings'.
@@ -136,8 +140,8 @@ class Trainer:
             checkpoint_dir: Folder for checkpoints; a training that was killed goes on from it to the bit.
             checkpoint_seconds: Seconds between two checkpoints, a sixth of it before the first; there is one at the end
                 always, and one when the training is interrupted (Ctrl-C).
-            resume: True needs a checkpoint, False begins anew, "auto" goes on where there is one; "if usable" begins
-                anew, with a note, where it is damaged or of another training.
+            resume: True needs a checkpoint, False leaves it, "auto" goes on where there is one; "if usable" leaves it,
+                with a note, where it is damaged or of another training.
             progress: Called with `ProgressEvent`s of the stage "train".
 
         Raises:
@@ -280,9 +284,10 @@ class _Run:
             name: [math.nan if value is None else value for value in values] for name, values in kept["history"].items()
         }
         looks = [(int(step), math.inf if loss is None else float(loss)) for step, loss in kept["evaluations"]]
-        longer = self.steps > self.step
+        longer = self.steps > self.step  # then it has no look at the step where the shorter one ended
         self.evaluations = [row for row in looks if row[0] % self.every == 0 or not longer]
-        self.best = self.placement.on_devices(found["best"]) if self.evaluations else None
+        of_grid = any(row[0] % self.every == 0 for row in looks)
+        self.best = self.placement.on_devices(found["best"]) if of_grid else None
         self.ended = "diverged" if self._is_lost() else "early" if self._is_over() else "complete"
 
     def train(self, folder: Path | None, checkpoint_seconds: float) -> None:
@@ -328,7 +333,7 @@ class _Run:
         self.latest = {name: np.asarray(values)[: self.step - before] for name, values in table.items()}
 
     def _is_lost(self) -> bool:
-        return int(self.state.lost) > MOST_LOST
+        return bool((np.asarray(self.state.lost) > MOST_LOST).any())
 
     def _is_over(self) -> bool:
         """Whether the held-out loss has not fallen for as many looks as there is patience."""
@@ -352,7 +357,8 @@ class _Run:
         params, rest = self._kept()
         size = max(self.batch_size, LOOK_AT)
         value = held_out_loss(self.program.graph, params, rest, self.held_out, size, self.key)
-        if not self.evaluations or value < min(loss for _, loss in self.evaluations):
+        better = not self.evaluations or value < min(loss for _, loss in self.evaluations)
+        if better and self.step % self.every == 0:  # the last look may lie elsewhere: its model is the one at the end
             self.best = jax.tree.map(jnp.copy, (params, rest))
         self.evaluations.append((self.step, value))
         if self._is_over():
@@ -369,9 +375,11 @@ class _Run:
         write_checkpoint(folder, self.what, self.step, {"state": self.state, "best": best}, kept)
 
     def finish(self, seconds: float) -> Fit:
-        params, rest = self.best if self.patience is not None and self.best is not None else self._kept()
+        fit = Fit(self.model, self.step, self.ended, self.history, self.evaluations, seconds, int(self.state.skipped))
+        at_best = self.patience is not None and fit.best is not None and fit.best[0] < self.step
+        params, rest = self.best if at_best else self._kept()
         nnx.update(self.model, self.placement.whole(params), self.placement.whole(rest))
-        return Fit(self.model, self.step, self.ended, self.history, self.evaluations, seconds, int(self.state.skipped))
+        return fit
 
 
 def _mean(values: np.ndarray) -> float:
