@@ -115,7 +115,7 @@ def importance_weighted(
 ) -> ImportanceWeighted:
     """The bound log (1/K) sum_k p(x, z_k) / q(z_k | x) of examples, chunk after chunk.
 
-    Memory grows with the chunk, and neither with the draws nor with the examples.
+    Memory of the device grows with the chunk, with the draws by a key for each, and with the examples not at all.
 
     Args:
         model: With a method `importance_weighted`, as the autoencoders with a normal latent have, or with such a model

@@ -1,5 +1,6 @@
 """What autoencoders with a normal latent share: losses, bounds and samples. The final classes add their settings."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -111,20 +112,23 @@ class AbstractAutoencoder(AbstractGenerativeModel):
         log_likelihood = self._log_likelihood(batch.x, z, context, of_decoder)
         distortion, rate = -log_likelihood.mean(), q.divergence(p).sum(-1).mean()
         weight = self.weight_at(step)
-        if self.training_draws == 1:
-            value = distortion + weight * rate
-        else:
+        value = distortion + weight * rate
+        if self.training_draws > 1:
             value = -log_mean_exp(log_likelihood + p.log_prob(z) - q.log_prob(z)).mean()
         active = (q.mean.var(0) > ACTIVE).sum()
         return Loss(value, {"distortion": distortion, "rate": rate, "active_units": active, "kl_weight": weight})
 
     def held_out_loss(self, batch: Batch, *, key: PRNGKeyArray) -> Loss:
-        """The negative bound of one latent, nats per example: unweighted, no unit left out."""
+        """The negative bound of `training_draws` latents, nats per example: unweighted, no unit left out."""
         context = self.condition.vectors(batch.cond, len(batch.x))
         q, p = self.posterior(batch.x, context), self.prior_of(context, len(batch.x))
-        distortion = -self._log_likelihood(batch.x, q.draw(key, (1,)), context, None).mean()
-        rate = q.divergence(p).sum(-1).mean()
-        return Loss(distortion + rate, {"distortion": distortion, "rate": rate})
+        z = q.draw(key, (self.training_draws,))
+        log_likelihood = self._log_likelihood(batch.x, z, context, None)
+        distortion, rate = -log_likelihood.mean(), q.divergence(p).sum(-1).mean()
+        value = distortion + rate
+        if self.training_draws > 1:
+            value = -log_mean_exp(log_likelihood + p.log_prob(z) - q.log_prob(z)).mean()
+        return Loss(value, {"distortion": distortion, "rate": rate})
 
     def weight_at(self, step: Array) -> Float[Array, ""]:
         """The weight of the divergence after a number of steps: min(1, step / warm_up_steps) of `kl_weight`."""
@@ -163,7 +167,7 @@ class AbstractAutoencoder(AbstractGenerativeModel):
     def importance_weighted(self, x: Array, draws: int, *, key: PRNGKeyArray, cond: Array | None = None) -> LogProb:
         """The bound log (1/K) sum_k p(x, z_k) / q(z_k | x) of K = `draws` latents, nats per example, shape (n,).
 
-        One latent after the other, so that the memory it takes does not grow with their number.
+        One latent after the other, none of them and no weight kept: with each the memory it takes grows by a key.
         """
         context = self.condition.vectors(cond, len(x))
         q, p = self.posterior(x, context), self.prior_of(context, len(x))
@@ -172,7 +176,7 @@ class AbstractAutoencoder(AbstractGenerativeModel):
             z = q.draw(key)
             return self._log_likelihood(x, z[None], context, None)[0] + p.log_prob(z) - q.log_prob(z)
 
-        return LogProb(log_mean_exp(jax.lax.map(log_weight, jax.random.split(key, draws))), "bound")
+        return LogProb(log_mean_exp_of(log_weight, jax.random.split(key, draws)), "bound")
 
     def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
         """The latent of each example, shape (n, latent_dim): the mean of q, or a draw of it with a key."""
@@ -212,3 +216,29 @@ def parts_of(reading: Reading, *, rngs: nnx.Rngs) -> dict[str, Any]:
 def log_mean_exp(log_weights: Float[Array, "k n"]) -> Float[Array, " n"]:
     """The log of the mean weight, log (1/K) sum_k w_k, along the first axis."""
     return jax.nn.logsumexp(log_weights, axis=0) - jnp.log(len(log_weights))
+
+
+def log_mean_exp_of(log_weight: Callable[[PRNGKeyArray], Float[Array, " n"]], keys: PRNGKeyArray) -> Float[Array, " n"]:
+    """The log of the mean weight of K keys, without keeping the weights.
+
+    The largest so far and the sum of the others as shares of it: of the log of the sum itself, what is added late would
+    be lost to rounding.
+
+    Example:
+        >>> keys = jax.random.split(jax.random.key(0), 3)
+        >>> float(log_mean_exp_of(lambda key: jnp.full(1, -1e4), keys)[0])
+        -10000.0
+    """
+
+    def add(carried: tuple[Array, Array], key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
+        largest, total = carried
+        each = log_weight(key)
+        now = jax.lax.stop_gradient(jnp.maximum(largest, each))
+        unit = jnp.where(jnp.isfinite(now), now, 0.0)  # of weights that are all 0
+        return (now, total * jnp.exp(largest - unit) + jnp.exp(each - unit)), None
+
+    shape = jax.eval_shape(log_weight, keys[0])
+    none = (jnp.full(shape.shape, -jnp.inf, shape.dtype), jnp.zeros(shape.shape, shape.dtype))
+    (largest, total), _ = jax.lax.scan(add, none, keys)
+    unit = jnp.where(jnp.isfinite(largest), largest, 0.0)
+    return unit + jnp.log(total) - jnp.log(len(keys))
