@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError, ConfigurationError, DataError, NotFoundError
 from modelwright.factory import create_model
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
+from modelwright.generative.training import Rows, Trainer, TrainingSettings, Windows
+from modelwright.generative.training.examples import as_examples
 from modelwright.modalities import AdaptedModel, ImageCodec, TextCodec, codec_from_document, codec_named
 
 
@@ -26,6 +29,8 @@ class Takes(AbstractGenerativeModel):
 
     def __init__(self, shape, levels=None, family="flow"):
         self.example_shape, self.levels, self.family = shape, levels, family
+        self.latent_dim = 7
+        self.began_with = nnx.Variable(jnp.zeros((1, *shape)))
 
     def log_prob(self, x, *, key=None, cond=None):
         each = -x - 2.0 * jax.nn.softplus(-x)
@@ -33,6 +38,15 @@ class Takes(AbstractGenerativeModel):
 
     def sample(self, n, *, key, cond=None):
         return jax.random.logistic(key, (n, *self.example_shape))
+
+    def encode(self, x, *, key=None, cond=None):
+        return x if key is None else x - jax.random.uniform(key, x.shape)
+
+    def decode(self, z, *, key=None, cond=None):
+        return z if key is None else z + jax.random.uniform(key, z.shape)
+
+    def begin(self, batch, *, key):
+        self.began_with[...] = batch.x - jax.random.uniform(key, batch.x.shape)
 
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (6, 3, 2, 1))
@@ -97,6 +111,92 @@ def test_channels_first_are_turned_at_the_door():
     inside = codec.prepare(raw)
     assert inside.shape == (2, 4, 5, 3)
     assert (codec.present(inside) == raw).all()
+
+
+def test_what_is_prepared_stays_as_it_is():
+    raw = np.random.default_rng(1).integers(0, 256, (2, 3, 4, 5)).astype(np.uint8)
+    for layout, images in (("channels_first", raw), ("channels_last", np.moveaxis(raw, 1, -1))):
+        codec = ImageCodec(layout=layout).fitted(Takes((4, 5, 3)))
+        assert (codec.prepare(codec.prepare(images)) == np.moveaxis(raw, 1, -1)).all()
+    grey = ImageCodec(layout="channels_first").fitted(Takes((4, 5, 1)))
+    assert (grey.prepare(raw[:, 0]) == raw[:, 0, ..., None]).all()
+    symbols = TextCodec.of("abc").prepare("cab")
+    assert TextCodec.of("abc").prepare(jnp.asarray(symbols)).tolist() == symbols.tolist() == [2, 0, 1]
+
+
+def test_a_training_takes_images_in_the_layout_of_the_codec():
+    raw = np.random.default_rng(1).integers(0, 17, (16, 3, 2, 4))
+    config = ModelConfiguration(
+        name="x", model_class="modelwright.generative.vae.VAE", input_dim=(2, 4, 3), hidden_dims=[4], output_dim=2
+    )
+    modality = {"name": "image", "levels": 17, "layout": "channels_first"}
+    settings, found = TrainingSettings(batch_size=8), []
+    for data in (raw, jnp.asarray(raw), Rows(jnp.asarray(np.moveaxis(raw, 1, -1)))):
+        model = create_model(config, rngs=0, modality=modality)
+        assert model.latent_dim == 2
+        found.append(Trainer(model, settings).fit(data, steps=1, eval_data=data).evaluations)
+    assert found[0] == found[1] == found[2]
+    with pytest.raises(DataError, match=r"data: images of another shape; .* make the codec with layout=\"channels_f"):
+        Trainer(create_model(config, rngs=0, modality="image")).fit(raw, steps=1)
+
+
+def test_a_training_takes_a_text(of_text):
+    examples = as_examples("abcabba", of_text)
+    assert isinstance(examples, Windows)
+    assert (examples.sequence.tolist(), examples.length) == ([0, 1, 2, 0, 1, 1, 0], 6)
+    assert as_examples(["abcabb", "bbbbbb"], of_text).x.tolist() == [[0, 1, 2, 0, 1, 1], [1] * 6]
+    with pytest.raises(DataError, match=r"data: there are no examples"):
+        as_examples("ab", of_text)
+    with pytest.raises(DataError, match=r"data: not an array of numbers"):
+        as_examples("abcabba", of_text.inner)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 2, 4), r"channels come last: numpy.moveaxis\(data, 1, -1\), or a modality with layout='channels_first'"),
+        ((24,), "reshape the data if their numbers are in this order, or set input_dim to their shape"),
+        ((2, 4), "got .*; set input_dim to their shape"),
+    ],
+)
+def test_examples_of_another_shape_are_told_what_to_do(shape, message):
+    with pytest.raises(DataError, match=message):
+        as_examples(np.zeros((5, *shape)), Takes((2, 4, 3)))
+
+
+def test_latents_pass_through_the_codec():
+    model = AdaptedModel(Takes((2,), levels=5), ImageCodec(levels=5))
+    assert model.encode(jnp.array([[0, 4]])).tolist() == [[0, 4]]
+    found = model.decode(jnp.array([[3.9, 0.4]]))  # means of whole numbers, which cutting off would make smaller
+    assert found.tolist() == [[4, 0]]
+    assert found.dtype == jnp.int32
+    key = jax.random.key(4)
+    assert (model.decode(jnp.full((1, 2), 2.6), key=key) == jnp.round(2.6 + jax.random.uniform(key, (1, 2)))).all()
+
+
+def test_the_noise_in_the_gaps_is_not_that_of_the_model():
+    model = AdaptedModel(Takes((2,)), ImageCodec(levels=1 + 1, edge=0.0))
+    x, key = jnp.zeros((1, 2), jnp.int32), jax.random.key(4)
+    in_gaps = model.encode(x)  # the model adds nothing without a key
+    assert (in_gaps > 0).all()
+    # with one key for both, noise halved less noise
+    noise = jax.random.uniform(key, (1, 2))
+    assert (model.encode(x, key=key) != noise / 2 - noise).all()
+    model.begin(Batch(x), key=key)
+    assert (model.inner.began_with[...] != noise / 2 - noise).all()
+
+
+@pytest.mark.parametrize("modality", [{"nam": "image"}, {"name": 3}, 3])
+def test_what_is_no_modality_is_refused(modality):
+    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=2, hidden_dims=[4])
+    with pytest.raises(ConfigurationError, match=r"modality: not a modality; expected a name, a mapping with a name"):
+        create_model(config, rngs=0, modality=modality)
+
+
+def test_options_of_a_mapping_are_checked():
+    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=2, hidden_dims=[4])
+    with pytest.raises(ConfigurationError, match=r"Failed to apply modality 'image': levls: the modality image takes"):
+        create_model(config, rngs=0, modality={"name": "image", "levls": 17})
 
 
 def test_grey_images_may_lack_an_axis_of_channels():
@@ -243,6 +343,11 @@ def of_text():
         parameters={"vocabulary": 3, "n_layers": 1, "n_heads": 1},
     )
     return create_model(config, rngs=0, modality=TextCodec("abc"))
+
+
+def test_what_has_no_latent_says_so(of_text):
+    assert of_text.latent_dim is None
+    assert AdaptedModel(Takes((1,)), ImageCodec()).latent_dim == 7
 
 
 def test_a_text_is_continued_through_its_codec(of_text):

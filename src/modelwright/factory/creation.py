@@ -1,5 +1,6 @@
 """From a configuration to a model."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from modelwright.configuration import ModelConfiguration
@@ -28,15 +29,20 @@ class ModelFactory:
         self.registry = model_types() if registry is None else registry
 
     def create_model(
-        self, config: ModelConfiguration, *, rngs: Any, modality: "str | AbstractCodec | None" = None, **kwargs: Any
+        self,
+        config: ModelConfiguration,
+        *,
+        rngs: Any,
+        modality: "str | Mapping[str, Any] | AbstractCodec | None" = None,
+        **kwargs: Any,
     ) -> "AbstractGenerativeModel":
         """The model of a configuration, its parameters made.
 
         Args:
             config: What to build.
             rngs: `flax.nnx.Rngs`, a seed, or a JAX key.
-            modality: What the raw data are ("image", "text", or a codec of `modelwright.modalities`); the model then
-                takes and gives data as they are, and its log probabilities are in their units.
+            modality: What the raw data are: "image", "text", a mapping of `name` and options of its codec, or a codec
+                of `modelwright.modalities`. The model's examples and log probabilities are then theirs.
             **kwargs: Parts made in Python, for builders that take any.
 
         Raises:
@@ -60,7 +66,11 @@ class ModelFactory:
 
 
 def create_model(
-    config: ModelConfiguration, *, rngs: Any, modality: "str | AbstractCodec | None" = None, **kwargs: Any
+    config: ModelConfiguration,
+    *,
+    rngs: Any,
+    modality: "str | Mapping[str, Any] | AbstractCodec | None" = None,
+    **kwargs: Any,
 ) -> "AbstractGenerativeModel":
     """The model of a configuration; see `ModelFactory.create_model`.
 
@@ -135,7 +145,7 @@ def as_rngs(rngs: Any) -> "nnx.Rngs":
 
 
 def _with_modality(
-    model: "AbstractGenerativeModel", modality: "str | AbstractCodec", config: ModelConfiguration
+    model: "AbstractGenerativeModel", modality: "str | Mapping[str, Any] | AbstractCodec", config: ModelConfiguration
 ) -> "AbstractGenerativeModel":
     from modelwright.modalities import AbstractCodec, adapted
 
@@ -143,4 +153,5 @@ def _with_modality(
         return adapted(model, modality, config)
     except (LookupError, ValueError) as error:
         name = modality.name if isinstance(modality, AbstractCodec) else modality
+        name = name.get("name") if isinstance(name, Mapping) else name
         raise ConfigurationError(f"Failed to apply modality {name!r}: {error}") from error

@@ -115,6 +115,8 @@ class AbstractGenerativeModel(nnx.Module):
         latent_shape: Shape of one latent, as `encode` gives it and `decode` takes it; None where there is none, or any
             will do.
         latent_levels: How many codes a number of a latent can be; None for real numbers.
+        latent_dim: Numbers of one vector of a latent (output_dim, where a configuration has it); None where there is
+            no latent.
         recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
         begun: Whether its parameters are more than a random start: what `begin` sets is then left alone. Training sets
             it, and it is stored with the model; say so where parameters are put into a model by hand.
@@ -130,6 +132,7 @@ class AbstractGenerativeModel(nnx.Module):
     condition: Condition = Condition()
     latent_shape: tuple[int, ...] | None = None
     latent_levels: int | None = None
+    latent_dim: int | None = None
     recipe: str | None = None
     begun: bool = False
 
@@ -167,6 +170,17 @@ class AbstractGenerativeModel(nnx.Module):
     def objectives(self) -> tuple[Objective, ...]:
         """The losses in the order of their turns; one that moves every parameter by default."""
         return (Objective("loss", own_loss),)
+
+    def prepared(self, raw: Any) -> Any:
+        """Raw data as an array of examples (one long text: of its symbols), on the host; as they are by default.
+
+        Args:
+            raw: What a person trains the model on.
+
+        Raises:
+            DataError: they are not of the model's modality.
+        """
+        return raw
 
     def check(self, batch: Batch) -> None:
         """Refuse examples that the model cannot be trained on; nothing by default. Every training asks.

@@ -1,5 +1,6 @@
-"""A model with a codec before it: raw data in, raw data out, log probabilities in their units."""
+"""A model with a codec before it: examples as the data have them, log probabilities in their units."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, final, runtime_checkable
 
@@ -13,15 +14,19 @@ from modelwright.core.errors import CapabilityError, ConfigurationError
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective, own_loss
 from modelwright.modalities.codec import AbstractCodec
-from modelwright.modalities.table import MODALITIES, codec_named
+from modelwright.modalities.table import MODALITIES, codec_from_document
 from modelwright.modalities.text import TextCodec
 
 
 @final
 class AdaptedModel(AbstractGenerativeModel):
-    """A model that takes and gives data as they are.
+    """A model whose examples are those of a modality, with log probabilities in their units.
 
         log p(raw) = log p(model space) + log-determinant of the codec
+
+    `Trainer.fit` and `continue_from` take raw data. All that may run in compiled code takes and gives arrays that the
+    codec has prepared, images as height x width x channels and texts as symbols: `codec.prepare(raw)` makes them, and
+    `codec.present(x)` brings them back.
 
     Args:
         inner: The model.
@@ -40,6 +45,7 @@ class AdaptedModel(AbstractGenerativeModel):
         self.condition = inner.condition
         self.levels = self.codec.levels_of_data
         self.latent_shape, self.latent_levels = inner.latent_shape, inner.latent_levels
+        self.latent_dim = inner.latent_dim
 
     @property
     def begun(self) -> bool:  # type: ignore[override]
@@ -49,6 +55,10 @@ class AdaptedModel(AbstractGenerativeModel):
     @begun.setter
     def begun(self, begun: bool) -> None:
         self.inner.begun = begun
+
+    def prepared(self, raw: Any) -> Any:
+        """Raw data as the codec prepares them."""
+        return self.codec.prepare(raw)
 
     def check(self, batch: Batch) -> None:
         """Let the model refuse what it cannot be trained on."""
@@ -81,24 +91,30 @@ class AdaptedModel(AbstractGenerativeModel):
         )
 
     def sample(self, n: int, *, key: PRNGKeyArray, cond: Array | None = None) -> Array:
-        """Raw examples, shape (n, *example_shape)."""
+        """Examples, shape (n, *example_shape); `codec.present` makes raw data of them."""
         return self.codec.decode(self.inner.sample(n, key=key, cond=cond))
 
     def log_prob(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> LogProb:
-        """Nats per raw example; of images whose gaps are filled, a lower bound (key 0 when none is given)."""
+        """Nats per raw example; of images whose gaps are filled, a lower bound (key 0 when none is given).
+
+        Args:
+            x: Examples as `codec.prepare` makes them, shape (n, *example_shape).
+            key: Of the noise in the gaps, and of the model's own draws.
+            cond: What each is conditioned on.
+        """
         of_codec, of_model = jax.random.split(jax.random.key(0) if key is None else key)
         z, log_det = self.codec.encode(x, of_codec)
         found = self.inner.log_prob(z, key=of_model, cond=cond)
         return LogProb(found.value + log_det, self.codec.kind_of(found.kind))
 
     def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
-        """The latent of each raw example."""
+        """The latent of each prepared example."""
         of_codec, of_model = (jax.random.key(0), None) if key is None else jax.random.split(key)
         z, _ = self.codec.encode(x, of_codec)
         return self.inner.encode(z, key=of_model, cond=cond)
 
     def decode(self, z: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
-        """The raw example of each latent."""
+        """The example of each latent; `codec.present` makes raw data of it."""
         return self.codec.decode(self.inner.decode(z, key=key, cond=cond))
 
     def continue_from(
@@ -183,23 +199,27 @@ def _below_inner(moves: Any) -> Any:
     return lambda path, value: wanted(path[1:], value)
 
 
-def adapted(model: AbstractGenerativeModel, modality: str | AbstractCodec, config: ModelConfiguration) -> AdaptedModel:
+def adapted(
+    model: AbstractGenerativeModel, modality: str | Mapping[str, Any] | AbstractCodec, config: ModelConfiguration
+) -> AdaptedModel:
     """The model with the codec of a modality before it.
 
     Args:
         model: The model.
-        modality: A name, or a codec.
+        modality: A name; a mapping of `name` and the codec's options, as in YAML; or a codec.
         config: What the model was made from, for messages.
 
     Raises:
         NotFoundError: no modality has this name. ConfigurationError: it does not go with the model.
     """
-    codec = codec_named(modality) if isinstance(modality, str) else modality
+    codec: Any = {"name": modality} if isinstance(modality, str) else modality
+    if isinstance(codec, Mapping) and isinstance(codec.get("name"), str):
+        codec = codec_from_document(codec)
     if not isinstance(codec, AbstractCodec):
         raise ConfigurationError(
             "not a modality",
             field="modality",
-            expected="a name or a codec",
+            expected="a name, a mapping with a name and the codec's options, or a codec",
             got=modality,
             todo=f"known: {', '.join(MODALITIES)}",
         )

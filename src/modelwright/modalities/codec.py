@@ -47,6 +47,8 @@ class AbstractCodec(ABC):
     def prepare(self, raw: Any) -> np.ndarray:
         """Raw data as an array with examples along the first axis (of one long text: its symbols); on the host.
 
+        What has been prepared stays as it is.
+
         Raises:
             DataError: they are not of this modality.
         """

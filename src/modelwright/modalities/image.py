@@ -32,7 +32,7 @@ class ImageCodec(AbstractCodec):
         levels: Values that a number can take.
         binarize: "threshold" or "sample", for models of zeros and ones.
         edge: a, which keeps the logit finite; 0 leaves y as it is, between 0 and 1.
-        layout: Of the raw data: "channels_last", or "channels_first", which is turned at the door.
+        layout: Of the raw data: "channels_last", or "channels_first", which `prepare` turns, and `Trainer.fit` by it.
         shape: Of an example inside, height x width x channels; taken from the model.
         takes: What the model takes; taken from the model.
 
@@ -91,17 +91,22 @@ class ImageCodec(AbstractCodec):
         return self.levels
 
     def prepare(self, raw: Any) -> np.ndarray:
-        """Images as an array of whole numbers, shape (n, *example_shape)."""
+        """Images as an array of whole numbers, shape (n, *example_shape); what was prepared stays as it is.
+
+        Where both layouts have one shape (three channels of 3 x 3 pixels), the images are taken for raw.
+        """
         x = np.asarray(raw)
         if x.ndim == len(self.shape) and self.shape[-1:] == (1,) and x.shape[1:] == self.shape[:-1]:
             x = x[..., None]  # grey images without an axis of channels
-        if self.layout == "channels_first" and x.ndim == 4:
+        first = x.ndim == 4 and np.moveaxis(x, 1, -1).shape[1:] == self.shape
+        if self.layout == "channels_first" and (first or (x.ndim == 4 and len(self.shape) == 1)):
             x = np.moveaxis(x, 1, -1)
         if x.shape[1:] != self.shape and int(np.prod(x.shape[1:])) == int(np.prod(self.shape)) and len(self.shape) == 1:
             x = x.reshape(len(x), -1)
         if x.shape[1:] != self.shape:
             wanted = f"({', '.join(map(str, ('n', *self.shape)))})"
-            raise DataError("images of another shape", field="data", expected=wanted, got=x.shape)
+            todo = 'make the codec with layout="channels_first"' if first else None
+            raise DataError("images of another shape", field="data", expected=wanted, got=x.shape, todo=todo)
         if x.dtype.kind == "f" and not (x == np.round(x)).all():
             raise DataError(
                 "images of fractions",
@@ -156,7 +161,7 @@ class ImageCodec(AbstractCodec):
         """Images of what the model gives: whole numbers from 0 to levels - 1."""
         match self.takes:
             case "levels":
-                return z.astype(jnp.int32)
+                return jnp.round(z).astype(jnp.int32)  # a mean lies between two of them
             case "binary":
                 return jnp.round(z * (self.levels - 1)).astype(jnp.int32)
         y = z if self.edge == 0.0 else (jax.nn.sigmoid(z) - self.edge) / (1.0 - 2.0 * self.edge)

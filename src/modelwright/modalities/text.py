@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal, Self, final
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -86,9 +87,14 @@ class TextCodec(AbstractCodec):
         return self.vocabulary
 
     def prepare(self, raw: Any) -> np.ndarray:
-        """One text as its symbols, shape (n,); texts of the model's length as rows, shape (n, length)."""
+        """One text as its symbols, shape (n,); texts of the model's length as rows, shape (n, length).
+
+        An array of symbols stays as it is.
+        """
         if isinstance(raw, str):
             return self._symbols(raw)
+        if isinstance(raw, np.ndarray | jax.Array) and raw.dtype.kind in "buif":
+            return np.asarray(raw)
         if not isinstance(raw, Sequence) or not all(isinstance(each, str) for each in raw):
             raise DataError("no text", field="data", expected="a text, or a list of texts", got=type(raw).__name__)
         rows = [self._symbols(each) for each in raw]

@@ -138,12 +138,8 @@ class Zoo:
     def create_model(self, name: str, /, *, rngs: Any, **overrides: Any) -> "AbstractGenerativeModel":
         """The model of an entry, with its modality; overrides are those of `configuration`."""
         from modelwright.factory import create_model
-        from modelwright.modalities import codec_named
 
-        modality = self.entry(name).modality
-        options = {"name": modality} if isinstance(modality, str) else dict(modality or {})
-        codec = codec_named(options.pop("name"), **options) if options else None
-        return create_model(self.configuration(name, **overrides), rngs=rngs, modality=codec)
+        return create_model(self.configuration(name, **overrides), rngs=rngs, modality=self.entry(name).modality)
 
 
 zoo = Zoo()

@@ -49,7 +49,7 @@ class AbstractFlow(AbstractGenerativeModel):
         self.condition = condition
 
     @property
-    def latent_dim(self) -> int:
+    def latent_dim(self) -> int:  # type: ignore[override]
         """Numbers of z: those of an example."""
         return math.prod(self.example_shape)
 

@@ -4,6 +4,7 @@ The order follows from seed and step alone, so that training goes on after a sto
 of an epoch are shuffled anew, each comes once, and those that do not fill a batch are left out of that epoch.
 """
 
+import math
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -109,10 +110,10 @@ class Windows(AbstractExamples):
 
 
 def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data") -> AbstractExamples:
-    """Examples from an array, a pair of arrays (examples, conditions), a `Batch`, or examples as they are.
+    """Examples from an array, a pair of arrays (examples, conditions), a `Batch`, a text, or examples as they are.
 
     Args:
-        data: The examples.
+        data: The examples, raw where the model has a codec that prepares them; `Rows` and `Windows` are prepared.
         model: That is to take them.
         field: What they are called in messages.
 
@@ -121,9 +122,11 @@ def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data
     """
     if isinstance(data, AbstractExamples):
         found = jax.tree.map(jnp.asarray, data)
+    elif isinstance(data, str):
+        found = Windows(jnp.asarray(_array(model.prepared(data), field)), model.example_shape[0])
     else:
         x, cond = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-        x, cond = _array(x, field), None if cond is None else _array(cond, f"the conditions of {field}")
+        x, cond = _array(model.prepared(x), field), None if cond is None else _array(cond, f"the conditions of {field}")
         if cond is not None and len(cond) != len(x):
             raise DataError("conditions of other examples", field=field, expected=f"{len(x)} of them", got=len(cond))
         found = Rows(jnp.asarray(x), None if cond is None else jnp.asarray(cond))
@@ -136,7 +139,7 @@ def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data
             field=field,
             expected=f"an array of shape (n, {', '.join(map(str, model.example_shape))})",
             got=("n", *shape),
-            todo="reshape the data, or set input_dim to their shape",
+            todo=_on_shapes(shape, tuple(model.example_shape)),
         )
     if jnp.issubdtype(found.numbers.dtype, jnp.floating):
         wrong = int((~jnp.isfinite(found.numbers)).sum())
@@ -147,6 +150,14 @@ def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data
     if isinstance(found, Rows):
         model.condition.vectors(found.cond, found.size)  # refuses conditions that are no labels or contexts of it
     return found
+
+
+def _on_shapes(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    if len(given) == 3 and (*given[1:], given[0]) == wanted:  # reshaped, the pixels would be scrambled
+        return "channels come last: numpy.moveaxis(data, 1, -1), or a modality with layout='channels_first'"
+    if math.prod(given) == math.prod(wanted):
+        return "reshape the data if their numbers are in this order, or set input_dim to their shape"
+    return "set input_dim to their shape"
 
 
 def _check_levels(values: Array, levels: int, field: str) -> None:
