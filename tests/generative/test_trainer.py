@@ -258,17 +258,17 @@ import jax, numpy as np, json, sys
 from flax import nnx
 from modelwright.configuration import ModelConfiguration
 from modelwright.factory import create_model
-from modelwright.generative.training import Trainer, TrainingSettings, trainer
+from modelwright.generative.training import Trainer, TrainingSettings, course
 config = ModelConfiguration(name="x", model_class="modelwright.generative.vae.VAE", input_dim=6, hidden_dims=[8],
                             output_dim=2)
 bits = np.random.default_rng(0).integers(0, 2, (96, 6))
 texts = []
-advance = trainer.advance
+advance = course.advance
 def seen(*arguments):
     if not texts:
         texts.append(advance.lower(*arguments).compile().as_text())
     return advance(*arguments)
-trainer.advance = seen
+course.advance = seen
 fit = Trainer(create_model(config, rngs=0), TrainingSettings(batch_size=16)).fit(bits, steps=40, eval_data=bits)
 print(json.dumps({"devices": len(jax.devices()), "shared": "all-reduce" in texts[0], "loss": fit.evaluations[-1][1],
                   "params": [np.asarray(l).ravel().tolist() for l in jax.tree.leaves(nnx.state(fit.model))]}))
