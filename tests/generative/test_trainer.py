@@ -176,9 +176,9 @@ def test_held_out_losses_count_every_example_once():
 
 
 def test_an_average_follows_the_parameters():
-    fit = Trainer(Slopes(), TrainingSettings(learning_rate=0.1, ema=0.5)).fit(np.ones((8, 1)), steps=20)
+    fit = Trainer(Slopes(), TrainingSettings(learning_rate=0.1, ema=0.5)).fit(np.ones((8, 1)), steps=12)
     average = 1.0
-    for step in range(20):
+    for step in range(12):
         parameter = 1.0 + 0.2 * (step + 1)  # two updates of 0.1 in each step
         decay = min(0.5, (1 + step) / (10 + step))  # the second from step 8 on
         average = decay * average + (1.0 - decay) * parameter

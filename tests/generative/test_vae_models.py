@@ -14,7 +14,7 @@ from modelwright.generative.laws.vae import log_likelihood_by_quadrature
 from modelwright.generative.protocol import Batch
 from modelwright.generative.training.settings import TrainingSettings
 from modelwright.generative.training.trainer import Trainer
-from modelwright.generative.vae.autoencoder import log_mean_exp
+from modelwright.generative.vae.autoencoder import log_mean_exp, log_mean_exp_of
 from modelwright.generative.vae.beta_vae import BetaVAE
 from modelwright.generative.vae.code_prior import CausalPrior
 from modelwright.generative.vae.codebook import Codebook, perplexity
@@ -241,3 +241,28 @@ def test_held_out_loss_is_unweighted_and_changes_nothing(name, draws):
     assert abs(float(apart.mean())) <= 4 * float(apart.std()) / 16 + 1e-5
     leaves = zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True)
     assert all((a == b).all() for a, b in leaves)
+
+
+def test_the_mean_weight_needs_no_weights_to_be_kept():
+    keys = jax.random.split(jax.random.key(0), 50)
+    size = jnp.array([0.1, 30.0, 1e3, 0.0])  # far apart, so that the largest changes on the way
+
+    def log_weight(key):
+        return -5000.0 + size * jax.random.normal(key, (4,))
+
+    def impossible(key):
+        return jnp.full(4, -jnp.inf)
+
+    found = jax.jit(lambda keys: log_mean_exp_of(log_weight, keys))(keys)
+    np.testing.assert_allclose(found, log_mean_exp(jax.vmap(log_weight)(keys)), rtol=1e-6)  # single precision
+    assert (log_mean_exp_of(impossible, keys) == -jnp.inf).all()
+
+
+def test_the_mean_weight_has_the_slope_of_its_formula():
+    keys = jax.random.split(jax.random.key(0), 5)
+
+    def along(a):
+        return lambda key: a * jax.random.normal(key, (3,))
+
+    kept = jax.grad(lambda a: log_mean_exp(jax.vmap(along(a))(keys)).sum())(1.5)
+    np.testing.assert_allclose(jax.grad(lambda a: log_mean_exp_of(along(a), keys).sum())(1.5), kept, rtol=1e-5)
