@@ -95,7 +95,8 @@ def test_a_bad_modality_is_named():
 
 def test_what_is_no_modality_is_shown():
     message = (
-        r"^Failed to apply modality 3: modality: not a modality; expected a name or a codec, got 3; known: image, text"
+        r"^Failed to apply modality 3: modality: not a modality; expected a name, a mapping with a name and the "
+        r"codec's options, or a codec, got 3; known: image, text"
     )
     with pytest.raises(ConfigurationError, match=message):
         create_model(small(), rngs=0, modality=3)

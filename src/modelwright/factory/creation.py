@@ -152,6 +152,6 @@ def _with_modality(
     try:
         return adapted(model, modality, config)
     except (LookupError, ValueError) as error:
-        name = modality.name if isinstance(modality, AbstractCodec) else modality
+        name: Any = modality.name if isinstance(modality, AbstractCodec) else modality
         name = name.get("name") if isinstance(name, Mapping) else name
         raise ConfigurationError(f"Failed to apply modality {name!r}: {error}") from error

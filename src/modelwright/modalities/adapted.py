@@ -48,7 +48,7 @@ class AdaptedModel(AbstractGenerativeModel):
         self.latent_dim = inner.latent_dim
 
     @property
-    def begun(self) -> bool:  # type: ignore[override]
+    def begun(self) -> bool:
         """Whether the model inside has begun: trained through its codec, it goes on without one, too."""
         return self.inner.begun
 
