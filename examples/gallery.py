@@ -50,8 +50,6 @@ def made(name: str, steps: int | None, folder: Path) -> list[str]:
     ]
     if is_text:
         return [*lines, *(f"    {line}" for sample in samples for line in (*sample.splitlines(), "")), ""]
-    shape = data.test.x.shape[1:]
-    samples = samples.reshape(len(samples), *shape)  # a model of vectors may have been trained on images
     path = folder / "figures" / f"gallery_{name}.png"
     write_samples(path, samples)
     return [*lines, f"![64 samples of {name}](figures/{path.name})", ""]
