@@ -7,8 +7,8 @@ over the same held-out points, so that the difference is a divergence with littl
 at a learning rate of 0.002 that falls as a cosine, batches of 256, five layers of two hidden layers of 64. Seconds
 include compilation. Affine flows have rectified linear units, as the peer's have: with the house's smooth ones a MAF is
 some 0.025 nats worse on two moons (two seeds each). Glow is left out: it is made of convolutions and squeezes images.
-With an interpreter that has torch and zuko, zuko's flows of the same sizes are trained in the same
-run by `flow_density_2d_peer.py`; not its continuous flow, whose first training had not ended after 14 processor minutes.
+With an interpreter that has torch and zuko, flows of zuko of the same sizes are trained in the same
+run by `flow_density_2d_peer.py`; not its continuous one, whose first training had not ended after 14 processor minutes.
 """
 
 import argparse
