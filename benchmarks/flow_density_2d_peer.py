@@ -21,7 +21,6 @@ FLOWS = {
     "MAF": ("MAF", lambda: zuko.flows.MAF(2, **SIZES)),
     "splines, coupling": ("NSF(passes=2)", lambda: zuko.flows.NSF(2, bins=8, passes=2, **SIZES)),
     "splines, autoregressive": ("NSF", lambda: zuko.flows.NSF(2, bins=8, **SIZES)),
-    "continuous": ("CNF", lambda: zuko.flows.CNF(2, hidden_features=(64, 64))),
 }
 
 

@@ -60,7 +60,7 @@ def main() -> int:
             activation=options.activation,
             parameters={"n_transforms": options.transforms},
         )
-        model = create_model(configuration, rngs=seed, modality={"name": "image", "levels": 256})
+        model = create_model(configuration, rngs=seed, modality="image")
         settings = TrainingSettings(
             batch_size=options.batch,
             learning_rate=options.learning_rate,

@@ -6,7 +6,7 @@ A variational autoencoder of 784 black and white pixels, 784-512-256-64 latents 
 look at the same random images. Rounds alternate, so that what else the machine does falls on all; medians of steps per
 second are printed, and their ratios.
 
-    house           the trainer, its own loop, as `Trainer.fit` runs it: batches by number, metrics of every step
+    house           the compiled loop of `Trainer.fit`: batches by number, metrics of every step, looks left out
     by hand, jit    one jitted NNX step for each call, called from Python, batches sliced on the device
     by hand, loop   the same step in a fori_loop over as many steps as the trainer makes between two looks
     PyTorch         eager, as such training is usually written, all cores; `trainer_speed_peer.py`

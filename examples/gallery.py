@@ -2,7 +2,7 @@
 
     python examples/gallery.py [--names vae_digits flow_moons] [--steps 50] [--out docs]
 
-Each entry is trained as it says (or with --steps), 64 samples are drawn, and the page is written with its figures.
+Each entry is trained as it says (or with --steps), samples are drawn, and the page is written with its figures.
 """
 
 import argparse
@@ -27,7 +27,8 @@ NAMES = (
     "pixel_cnn_digits",
     "transformer_text",
 )
-SHOWN = {"text": 3}
+SHOWN = {"text": 3, "points": 5000}
+"""Samples shown, where it is not 64."""
 
 
 def made(name: str, steps: int | None, folder: Path) -> list[str]:
@@ -39,8 +40,8 @@ def made(name: str, steps: int | None, folder: Path) -> list[str]:
     patience = TrainingDefaults.of(model).patience
     fit = Trainer(model).fit(trained_on(model, data.train), eval_data=trained_on(model, data.valid), patience=patience)
     nats, error, kind = held_out_nats(model, data.test)
-    is_text = data.kind == "text"
-    samples = drawn(model, SHOWN["text"] if is_text else 64, seed=0, label=None)
+    shown = SHOWN.get(data.kind, 64)
+    samples = drawn(model, shown, seed=0, label=None)
     lines = [
         f"## {name}",
         "",
@@ -48,13 +49,11 @@ def made(name: str, steps: int | None, folder: Path) -> list[str]:
         f"{nats:.2f} ± {error:.2f} nats per example held out ({'exact' if kind == 'exact' else 'a bound'}).",
         "",
     ]
-    if is_text:
+    if data.kind == "text":
         return [*lines, *(f"    {line}" for sample in samples for line in (*sample.splitlines(), "")), ""]
-    shape = data.test.x.shape[1:]
-    samples = samples.reshape(len(samples), *shape)  # a model of vectors may have been trained on images
     path = folder / "figures" / f"gallery_{name}.png"
     write_samples(path, samples)
-    return [*lines, f"![64 samples of {name}](figures/{path.name})", ""]
+    return [*lines, f"![{shown:,} samples of {name}](figures/{path.name})", ""]
 
 
 def main() -> None:

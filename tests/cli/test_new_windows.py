@@ -104,6 +104,7 @@ def test_the_advice_to_raise_the_tree_depth_can_be_followed(today: Path) -> None
     assert int(trace.sample_stats["n_steps"].max()) <= 2**6 - 1
 
 
+@pytest.mark.slow
 def test_runs_compare_whether_or_not_attacks_were_known_but_not_on_other_windows(
     today: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

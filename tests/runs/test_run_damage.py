@@ -76,7 +76,7 @@ def test_a_manifest_changed_by_hand_is_damaged_and_hides_no_other(store) -> None
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "not JSON"),
+        (b"", "is empty"),
         (b"[1]", "not a description"),
         (b'{"a": 1, "a": 2}', "stands twice"),
         (b"\xff\xfe\x00", "not UTF-8"),

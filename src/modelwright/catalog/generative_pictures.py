@@ -86,9 +86,11 @@ def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes:
     axes = figure.add_subplot()
     if data is not None and data.shape[1:] == (2,):
         axes.scatter(data[:2000, 0], data[:2000, 1], s=4, color="0.8", label="data")
-    axes.scatter(samples[:, 0], samples[:, 1], s=6, color="C0", label="samples")
+    size = 6 if len(samples) <= 500 else 1  # many points show a density, few are shown one by one
+    axes.scatter(samples[:, 0], samples[:, 1], s=size, color="C0", label="samples")
     axes.set_aspect("equal")
-    axes.legend(frameon=False)
+    if data is not None:
+        axes.legend(frameon=False)
     return _png(figure)
 
 

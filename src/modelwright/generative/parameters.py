@@ -53,11 +53,12 @@ got -1
             "text": "a text",
             "integers": "a list of whole numbers",
         }[self.sort]
-        if self.least is not None and self.most is not None:
-            return f"{what} from {self.least:g} to {self.most:g}"
-        if self.least is not None:
-            return f"{what} of at least {self.least:g}"
-        return what if self.most is None else f"{what} of at most {self.most:g}"
+        least, most = (None if end is None else f"{end:.12g}" for end in (self.least, self.most))
+        if least is not None and most is not None:
+            return f"{what} from {least} to {most}"
+        if least is not None:
+            return f"{what} of at least {least}"
+        return what if most is None else f"{what} of at most {most}"
 
     def checked(self, value: Any) -> Any:
         """The value as its type, or a refusal.

@@ -6,9 +6,9 @@
     encode(x, *, key=None), decode(z, *, key=None)  where the model has a latent
     objectives() -> tuple[Objective, ...]           which loss moves which parameters, how often
 
-Keys are given, never kept: the same key gives the same answer, and none is drawn behind the scenes. Parameters exist
-once the model is made. Shapes are static; images are height x width x channels. All methods can be traced, so that they
-run under `jax.jit`, `jax.vmap` and `jax.lax.scan`.
+Keys are given, never kept: the same key gives the same answer. `sample` needs one; where another method draws something
+and has none, it is key 0. Parameters exist once the model is made. Shapes are static; images are height x width x
+channels. All methods can be traced, so that they run under `jax.jit`, `jax.vmap` and `jax.lax.scan`.
 """
 
 from collections.abc import Callable, Mapping

@@ -116,6 +116,7 @@ def test_chains_start_at_the_mode_and_keep_the_scale_given(monkeypatch: pytest.M
     np.testing.assert_allclose(np.log(handed["start"]["r"]), mode.locations()["r"][0], atol=1e-4)  # two climbs
 
 
+@pytest.mark.slow
 def test_a_guide_and_chains_begin_where_the_best_normal_distribution_of_the_climb_lies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -161,6 +162,7 @@ def test_an_autoguide_begins_at_moments() -> None:
     assert "the autoguide begins at moments of the data" in fit.settings["notes"]
 
 
+@pytest.mark.slow
 def test_settings_without_a_step_size_take_what_suits_the_start() -> None:
     model = poisson()
     guide = GuideBuilder().for_model(model).build()

@@ -89,7 +89,10 @@ def some_values(model: Model) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("case", MODELS)
+SLOWER = ("r of batches and genes", "p of batches and genes")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow) if c in SLOWER else c for c in MODELS])
 def test_value_and_gradient_are_those_of_every_entry(case: str) -> None:
     model, form = MODELS[case]
     assert model.compressed_form == form
