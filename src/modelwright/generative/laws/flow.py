@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ _ON_A_SIDE = 256
 _DRAWS = 4096
 
 
+@final
 class Walked(NamedTuple):
     """A few examples walked to the base and back, a few latents to data and back, with what was found on the way."""
 
