@@ -96,6 +96,21 @@ def certified(subject: Subject, laws: Sequence[Law]) -> tuple[Ruling, ...]:
     return tuple(Ruling(law.name, law.measure(subject)) for law in laws if law.applies(subject.model))
 
 
+FEW = 3
+"""Examples that are enough where each is looked at by itself."""
+
+
+def condition_of(subject: Subject, n: int = FEW) -> Array | None:
+    """What the first examples are conditioned on."""
+    return None if subject.batch.cond is None else subject.batch.cond[:n]
+
+
+def one_condition(subject: Subject, n: int) -> Array | None:
+    """What the first example is conditioned on, for as many as are asked for."""
+    cond = subject.batch.cond
+    return None if cond is None else jnp.broadcast_to(cond[:1], (n, *cond.shape[1:]))
+
+
 def largest(difference: Array) -> float:
     """The largest absolute number of an array; NaN when there is one."""
     return float(jnp.max(jnp.abs(difference)))
