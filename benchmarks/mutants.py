@@ -105,9 +105,9 @@ MUTANTS = (
     Mutant(
         5,
         "parameters: all layers begin identical",
-        "generative/flow/chain.py",
-        "made = [nnx.split(make()) for _ in range(n)]",
-        "made = [nnx.split(make())] * n",
+        "generative/nets/stacked.py",
+        "others = [nnx.state(make()) for _ in range(n_layers - 1)]",
+        "others = [first] * (n_layers - 1)",
         ("tests/generative/test_flow_models.py", "-k", "begin_apart"),
     ),
     Mutant(
@@ -146,8 +146,8 @@ MUTANTS = (
         13,
         "flow: no layers at all",
         "generative/flow/stacks.py",
-        'Parameter("n_transforms", "integer", 5, "layers one after the other", 1)',
-        'Parameter("n_transforms", "integer", 5, "layers one after the other", 0)',
+        'Parameter("n_transforms", "integer", 5, "layers one after the other", 1, 256)',
+        'Parameter("n_transforms", "integer", 5, "layers one after the other", 0, 256)',
         ("tests/generative/test_flow_models.py", "-k", "without_layers"),
     ),
     Mutant(

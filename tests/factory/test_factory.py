@@ -15,6 +15,7 @@ from modelwright.factory.stored_models import DESCRIPTION, load_model, save_mode
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, count_parameters
 from modelwright.generative.training.defaults import TRAINING_DEFAULTS
+from modelwright.generative.vae.vae import VAE as VAEClass
 
 VAE = "modelwright.generative.vae.VAE"
 
@@ -141,6 +142,42 @@ def test_parameters_that_were_given_survive():
     assert (resolved["parameters.beta"].value, resolved["parameters.beta"].origin) == (4.0, "given")
     assert resolved["parameters.importance_draws"].value == 7
     assert resolved["parameters.kl_weight"].origin == "default of VAE"
+
+
+@pytest.mark.parametrize(("given", "wanted"), [({}, "cnn"), ({"decoder_type": "mlp"}, "mlp")])
+def test_what_a_model_finds_by_itself_is_explained(given, wanted):
+    parameters = {"encoder_type": "cnn", **given}
+    resolved = {each.name: each for each in explain(small(parameters=parameters)).resolved}
+    assert resolved["parameters.decoder_type"].value == wanted
+    assert resolved["parameters.decoder_type"].origin == ("given" if given else "default of VAE")
+
+
+def test_a_condition_is_offered_where_there_is_one():
+    assert "condition" not in explain(small()).offers
+    assert "condition" in explain(small(parameters={"n_classes": 3})).offers
+    assert "condition" not in create_model(small(), rngs=0).offers
+    assert "condition" in VAEClass.offers  # of the class, which can be conditioned
+
+
+@pytest.mark.parametrize("name", ["seed", "backbone", "parameters"])
+def test_an_argument_that_no_builder_takes_is_named(name):
+    with pytest.raises(
+        ConfigurationError, match=f"^{name}: VAE takes no such argument from Python; expected rngs and modality; "
+    ):
+        create_model(small(), rngs=0, **{name: 1})
+
+
+def test_an_argument_goes_to_the_builder_that_takes_it():
+    class Choosy:
+        def build(self, config, *, rngs, backbone):
+            return Constant(backbone)
+
+    registry = ModelTypeRegistry()
+    registry.register("choosy", Choosy())
+    config = ModelConfiguration(name="x", model_class="a.choosy.Thing")
+    assert ModelFactory(registry).create_model(config, rngs=0, backbone=(2,)).example_shape == (2,)
+    with pytest.raises(ConfigurationError, match=r"bone: Choosy takes .*; expected rngs, modality and backbone;"):
+        ModelFactory(registry).create_model(config, rngs=0, bone=(2,))
 
 
 def test_an_explanation_counts_what_is_built():

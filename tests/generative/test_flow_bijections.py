@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from modelwright.core.errors import ConfigurationError
 from modelwright.generative.flow.act_norm import ActNorm
 from modelwright.generative.flow.autoregressive import MaskedAutoregressive
 from modelwright.generative.flow.chain import Chain, Inverted, Repeated
@@ -180,6 +181,32 @@ def test_repeated_normalisations_begin_one_after_the_other():
         seen = one.parts[0].forward(x)[0]
         np.testing.assert_allclose(seen.std(0), 1.0, atol=1e-4)
         x = one.forward(x, cond)[0]
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_what_is_turned_round_begins_with_the_data_that_come_to_it(layers):
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).normal([3.0, -1.0], [0.5, 20.0], (200, 2)))
+        norms = Repeated(lambda: Chain([coupling(2, Affine()), ActNorm(2)]), layers)
+        graph, state = moved(norms)
+        turned, cond = Inverted(nnx.merge(graph, state)), jnp.ones((200, 2))
+        turned.begin(x, cond)
+        # the coupling comes last, and its kept number is what the last normalisation put out
+        z = turned.forward(x, cond)[0]
+        np.testing.assert_allclose([z[:, 0].mean(), z[:, 0].std()], [0.0, 1.0], atol=1e-10)
+        # turned round twice is as it stands: the normalisation is nearest to the base
+        Inverted(turned).begin(x, cond)
+        z = turned.inner.forward(x, cond)[0]
+        np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-10)
+        np.testing.assert_allclose(z.std(0), 1.0, atol=1e-10)
+
+
+def test_what_cannot_begin_from_its_other_end_is_refused():
+    turned = Inverted(two_scales())
+    with pytest.raises(
+        ConfigurationError, match=r"MultiScale begins with data, and not .*; leave it outside of Inverted"
+    ):
+        turned.begin(jnp.zeros((2, 16)))
 
 
 def test_linear_map_begins_as_a_rotation():

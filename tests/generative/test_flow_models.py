@@ -12,10 +12,10 @@ from flow_instances import flow
 
 from modelwright.core.errors import ConfigurationError
 from modelwright.factory import create_model
-from modelwright.factory.builders.flow import FlowBuilder
+from modelwright.factory.builders.flow import flow_builder
 from modelwright.generative.protocol import Batch
 
-NAMES = [name.rpartition(".")[2] for name in FlowBuilder.models]
+NAMES = [name.rpartition(".")[2] for name in flow_builder.models]
 
 
 def small(name, **parameters):

@@ -1,18 +1,28 @@
 """Laws find what they are made for: models that are wrong in one way are told from those that are not."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from adapted_instances import INSTANCES as ADAPTED
 from flax import nnx
+from instances import Instance, binary, configuration, real
+from sequential_instances import INSTANCES as SEQUENTIAL
 from vae_instances import INSTANCES as VAES
 
-from modelwright.generative.laws import general, vae
+from modelwright.generative.autoregressive.made import MADE
+from modelwright.generative.autoregressive.transformer import Transformer
+from modelwright.generative.conditioning import Condition
+from modelwright.generative.flow.flow import AbstractFlow
+from modelwright.generative.laws import autoregressive, codec, flow, general, vae
 from modelwright.generative.laws.law import Subject
 from modelwright.generative.nets.stacked import stacked, through
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss
 from modelwright.generative.vae import vqvae
 from modelwright.generative.vae.autoencoder import AbstractAutoencoder
+from modelwright.modalities import ImageCodec
 
 
 class Stack(AbstractGenerativeModel):
@@ -22,11 +32,12 @@ class Stack(AbstractGenerativeModel):
     offers = frozenset({"sample"})
     example_shape = (2,)
 
-    def __init__(self, used=4, claimed=("sample",)):
+    def __init__(self, used=4, claimed=("sample",), condition=Condition()):  # noqa: B008 (frozen)
         rngs = nnx.Rngs(0)
         self.parts = stacked(lambda: nnx.Linear(2, 2, rngs=rngs), 4)
         self.used = used
         self.offers = frozenset(claimed)
+        self.condition = condition
 
     def loss(self, batch, *, key, step):
         """Squares of what comes out."""
@@ -82,3 +93,91 @@ def test_a_perplexity_of_something_else_is_found(monkeypatch):
     right = vqvae.perplexity
     monkeypatch.setattr(vqvae, "perplexity", lambda codes, size: jnp.log(right(codes, size)) / jnp.log(2.0))
     assert not vae.perplexity_by_counting(Subject(model, batch)).holds
+
+
+def test_a_condition_that_changes_nothing_is_found():
+    x = jnp.zeros((4, 2))
+    stack = Stack(condition=Condition(n_classes=3))
+    assert general.condition_matters(Subject(stack, Batch(x, jnp.arange(4) % 3))).figure == 1.0
+
+
+def test_a_bound_that_ignores_the_number_of_latents_is_found(monkeypatch):
+    subject = Subject(*VAES["VAE, dense"].made("perturbed"))
+    assert vae.bound_grows_with_draws(subject).holds
+    right = AbstractAutoencoder.importance_weighted
+    monkeypatch.setattr(
+        AbstractAutoencoder,
+        "importance_weighted",
+        lambda self, x, draws, *, key, cond=None: right(self, x, 1, key=key, cond=cond),
+    )
+    assert not vae.bound_grows_with_draws(subject).holds
+
+
+@pytest.mark.parametrize("ignored", ["temperature", "top_k", "top_p"])
+def test_a_model_that_ignores_a_choice_is_found(ignored, monkeypatch):
+    subject = Subject(*SEQUENTIAL["Transformer"].made("perturbed"))
+    right = Transformer.continue_from
+
+    def careless(self, prompt, n_tokens, *, key, cond=None, **choice):
+        return right(
+            self, prompt, n_tokens, key=key, cond=cond, **{**choice, ignored: {"temperature": 1.0}.get(ignored)}
+        )
+
+    monkeypatch.setattr(Transformer, "continue_from", careless)
+    assert not autoregressive.choices_by_definition(subject).holds
+
+
+def test_a_network_in_a_circle_is_found_whatever_the_model_says(monkeypatch):
+    def everything(self, symbols, vectors=None, key=None):
+        return jax.nn.one_hot(symbols, 2) + symbols.sum(-1)[:, None, None] * jnp.array([1.0, 2.0])
+
+    monkeypatch.setattr(MADE, "logits", everything)
+    # a shape of its own, as what is compiled for a model is kept by its structure
+    model, batch = Instance(configuration("autoregressive.MADE", (3,), hidden_dims=[7]), binary((3,))).made()
+    assert autoregressive.has_an_order(Subject(model, batch)).figure == 3.0
+
+
+def test_an_inverse_that_is_wrong_in_the_fourth_digit_is_found(monkeypatch):
+    right = AbstractFlow.decode
+    monkeypatch.setattr(
+        AbstractFlow, "decode", lambda self, z, *, key=None, cond=None: right(self, z, cond=cond) * 1.0001
+    )
+    made = Instance(configuration("flow.RealNVP", 3, hidden_dims=[7], parameters={"n_transforms": 1}), real((3,)))
+    assert not flow.round_trips(Subject(*made.made())).holds
+
+
+@pytest.mark.parametrize(
+    ("law", "name", "wrong"),
+    [
+        (
+            codec.log_determinant,
+            "encode",
+            lambda right, self, *given: (right(self, *given)[0], 1.01 * right(self, *given)[1]),
+        ),
+        (codec.gives_back, "decode", lambda right, self, *given: jnp.maximum(right(self, *given) - 1, 0)),
+        (
+            codec.gives_back,
+            "encode",
+            lambda right, self, *given: (right(self, *given)[0] + 0.01, right(self, *given)[1]),
+        ),
+    ],
+)
+def test_a_codec_that_is_wrong_is_found(law, name, wrong, monkeypatch):
+    model, _ = ADAPTED["images before a flow"].made()
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 8, (3, 2, 2, 1)), jnp.int32)
+    assert law(Subject(model, Batch(x))).holds
+    right = getattr(ImageCodec, name)
+    monkeypatch.setattr(ImageCodec, name, lambda self, *given: wrong(right, self, *given))
+    assert not law(Subject(model, Batch(x))).holds
+
+
+def test_what_a_codec_of_fewer_values_gives_it_gives_again(monkeypatch):
+    model, batch = ADAPTED["images before an autoencoder of zeros and ones"].made()
+    assert codec.gives_back(Subject(model, batch)).holds
+    assert codec.log_determinant(Subject(model, batch)).figure == 0.0
+    sampled = dataclasses.replace(model.codec, binarize="sample")
+    monkeypatch.setattr(model, "codec", sampled)
+    assert codec.gives_back(Subject(model, batch)).holds
+    right = ImageCodec.decode
+    monkeypatch.setattr(ImageCodec, "decode", lambda self, z: right(self, 1 - z))
+    assert not codec.gives_back(Subject(model, batch)).holds

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from modelwright.core.errors import NotFoundError
+from modelwright.generative.laws.codec import CODEC_LAWS
 from modelwright.generative.laws.general import GENERAL_LAWS
 from modelwright.generative.laws.law import Ruling, Subject, certified
 from modelwright.generative.laws.table import LAWS
@@ -39,8 +40,8 @@ def certificate(model: "GenerativeModel", run: str | None, seed: int) -> tuple[s
 def rulings_of(model: AbstractGenerativeModel, seed: int) -> tuple[Ruling, ...]:
     """Every law that applies to a model, on examples that it draws itself.
 
-    The laws of all models are asked of the whole; those of its family, where a codec stands before it, of the model
-    behind the codec.
+    The laws of all models and those of codecs are asked of the whole; those of its family, where a codec stands before
+    it, of the model behind the codec.
     """
     condition, cond = model.condition, None
     if condition.n_classes:
@@ -53,4 +54,5 @@ def rulings_of(model: AbstractGenerativeModel, seed: int) -> tuple[Ruling, ...]:
         return certified(whole, LAWS)
     z, _ = model.codec.encode(x, jax.random.key(seed))
     inside = Subject(model.inner, Batch(z, cond), seed)
-    return certified(whole, GENERAL_LAWS) + certified(inside, [law for law in LAWS if law not in GENERAL_LAWS])
+    of_whole = (*GENERAL_LAWS, *CODEC_LAWS)
+    return certified(whole, of_whole) + certified(inside, [law for law in LAWS if law not in of_whole])

@@ -29,7 +29,7 @@ from modelwright.core.verdict import Finding, Verdict
 from modelwright.data.examples import Examples, Split
 from modelwright.factory.stored_models import parts_of
 from modelwright.generative.log_prob import LogProb
-from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
+from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters, lacking
 from modelwright.generative.training import Fit, Trainer, TrainingDefaults
 from modelwright.generative.vae.autoencoder import AbstractAutoencoder
 from modelwright.generative.vae.report import latent_report
@@ -148,7 +148,7 @@ def row_numbers(model: AbstractGenerativeModel, part: Examples, n: int) -> list[
 def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | None) -> Any:
     """Examples drawn from a model, as people have them: arrays, or texts."""
     if "sample" not in model.offers:
-        model._lacks("sample")
+        raise lacking(model, "sample")
     condition, cond = model.condition, None
     if condition.n_classes:
         if label is None:

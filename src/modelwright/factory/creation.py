@@ -7,6 +7,7 @@ from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.files import json_text
 from modelwright.core.seeds import check_seed
+from modelwright.factory.family import refuse_unknown_parts
 from modelwright.factory.model_types import ModelTypeRegistry, model_types
 from modelwright.factory.room import check_room
 
@@ -47,8 +48,8 @@ class ModelFactory:
 
         Raises:
             TypeError: the configuration is no `ModelConfiguration`.
-            ConfigurationError: no builder fits, a value is not accepted, or is given and not used; there is no room for
-                so large a model; or the builder of a plug-in gives no model.
+            ConfigurationError: no builder fits, a value is not accepted, or is given and not used; the builder does not
+                take an argument; there is no room for so large a model; or the builder of a plug-in gives no model.
         """
         if not isinstance(config, ModelConfiguration):
             raise TypeError(
@@ -58,6 +59,7 @@ class ModelFactory:
         builder = self.registry.builder_for(config.model_class)
         if not kwargs:
             check_room(config, builder)
+        refuse_unknown_parts(builder.build, kwargs, type(builder).__name__)
         model = sound(builder.build(config, rngs=as_rngs(rngs), **kwargs), builder)
         if modality is not None:
             model = _with_modality(model, modality, config)

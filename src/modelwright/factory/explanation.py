@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelwright.generative.training.defaults import TrainingDefaults
 
 
+@final
 @dataclass(frozen=True)
 class Explanation:
     """What would be built.

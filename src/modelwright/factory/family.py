@@ -1,8 +1,9 @@
 """How the builders of the house build: look the class up, let it read the configuration, refuse what it left unread."""
 
 import importlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
@@ -31,14 +32,42 @@ class ExplainingBuilder(Protocol):
         ...
 
 
-class AbstractFamilyBuilder:
+def refuse_unknown_parts(call: Callable[..., Any], parts: Mapping[str, Any], name: str) -> None:
+    """Refuse keyword arguments of `create_model` that what builds the model does not take.
+
+    Args:
+        call: What they would be handed to.
+        parts: The arguments.
+        name: Whose it is, for the message.
+
+    Raises:
+        ConfigurationError: one is not taken; names it, and what is.
+    """
+    takes = inspect.signature(call).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in takes):
+        return
+    own = [each.name for each in takes if each.kind is each.KEYWORD_ONLY and each.name != "rngs"]
+    known = ["rngs", "modality", *own]
+    unknown = next((part for part in parts if part not in own), None)
+    if unknown is not None:
+        raise ConfigurationError(
+            f"{name} takes no such argument from Python",
+            field=unknown,
+            expected=" and ".join((", ".join(known[:-1]), known[-1])),
+            todo="what a configuration says belongs into the ModelConfiguration",
+        )
+
+
+@final
+class FamilyBuilder:
     """Builds the models of one family from a literal table.
 
-    Attributes:
+    Args:
         models: Dotted name in a configuration -> "module:class" that it stands for.
     """
 
-    models: ClassVar[Mapping[str, str]]
+    def __init__(self, models: Mapping[str, str]) -> None:
+        self.models = models
 
     def build(self, config: ModelConfiguration, *, rngs: "nnx.Rngs", **kwargs: Any) -> "AbstractGenerativeModel":
         """The model of a configuration.
@@ -49,7 +78,7 @@ class AbstractFamilyBuilder:
             **kwargs: Parts made in Python, for classes that take any.
 
         Raises:
-            ConfigurationError: a value is not accepted, or is given and not used.
+            ConfigurationError: a value is not accepted, or is given and not used; the class takes no such part.
         """
         return self.explained(config, rngs=rngs, **kwargs)[0]
 
@@ -65,6 +94,7 @@ class AbstractFamilyBuilder:
         from modelwright.generative.reading import Reading
 
         model_class = self.class_of(config)
+        refuse_unknown_parts(model_class.from_reading, kwargs, model_class.__name__)
         reading = Reading(config, model_class.__name__, model_class.declared)
         model = model_class.from_reading(reading, rngs=rngs, **kwargs)
         return model, reading.finished()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError, shortened
 from modelwright.core.names import nearest
-from modelwright.factory.family import AbstractFamilyBuilder
+from modelwright.factory.family import FamilyBuilder
 from modelwright.factory.plug_ins import add_installed_families
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ model_class is 'other.Thing', of which no part is a type or like the name of a m
 
     def _guess(self, model_class: str) -> str:
         """The field and what may have been meant, in the words that end the sentence."""
-        houses = [each for each in self._builders.values() if isinstance(each, AbstractFamilyBuilder)]
+        houses = [each for each in self._builders.values() if isinstance(each, FamilyBuilder)]
         by_class = {name.rpartition(".")[2]: name for builder in houses for name in builder.models}
         close = nearest(model_class.rpartition(".")[2], by_class)
         if close is None:
@@ -162,16 +162,14 @@ def model_types() -> ModelTypeRegistry:
 
 
 def _usual() -> ModelTypeRegistry:
-    from modelwright.factory.builders.autoregressive import AutoregressiveBuilder
-    from modelwright.factory.builders.flow import FlowBuilder
-    from modelwright.factory.builders.vae import VAEBuilder
+    from modelwright.factory.builders.autoregressive import autoregressive_builder
+    from modelwright.factory.builders.flow import flow_builder
+    from modelwright.factory.builders.vae import vae_builder
 
     registry = ModelTypeRegistry(more=add_installed_families)
-    registry.register("vae", VAEBuilder(), patterns=["VAE", "Autoencoder"])
-    registry.register("flow", FlowBuilder(), patterns=["Flow", "NVP", "Glow", r"^MAF$", r"^IAF$"])
-    registry.register(
-        "autoregressive", AutoregressiveBuilder(), patterns=["Transformer", "PixelCNN", "WaveNet", "MADE"]
-    )
+    registry.register("vae", vae_builder, patterns=["VAE", "Autoencoder"])
+    registry.register("flow", flow_builder, patterns=["Flow", "NVP", "Glow", r"^MAF$", r"^IAF$"])
+    registry.register("autoregressive", autoregressive_builder, patterns=["Transformer", "PixelCNN", "WaveNet", "MADE"])
     return registry
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.files import write_text
-from modelwright.factory.family import AbstractFamilyBuilder
+from modelwright.factory.family import FamilyBuilder
 from modelwright.factory.model_types import model_types
 
 BEGIN = "<!-- what follows is written by python -m modelwright.factory.reference -->"
@@ -45,7 +45,7 @@ def with_reference(page: str) -> str:
 
 def _lines() -> Iterator[str]:
     for family, builder in model_types().builders.items():
-        if not isinstance(builder, AbstractFamilyBuilder):
+        if not isinstance(builder, FamilyBuilder):
             continue
         yield f"## {family}"
         yield ""

@@ -8,7 +8,7 @@ from typing import Any
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.values import Refusal, to_integer
-from modelwright.factory.family import AbstractFamilyBuilder
+from modelwright.factory.family import FamilyBuilder
 
 _GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -32,7 +32,7 @@ def check_room(config: ModelConfiguration, builder: Any) -> None:
         ConfigurationError: naming the largest number of the configuration, what it all takes and what there is.
     """
     memory = memory_of_models()
-    if memory is None or not isinstance(builder, AbstractFamilyBuilder):
+    if memory is None or not isinstance(builder, FamilyBuilder):
         return
     named = _numbers(config)
     if 4 * math.prod(number for number, _ in named[:3]) <= memory / WORTH_A_LOOK:
@@ -67,7 +67,7 @@ def memory_of_models() -> int | None:
     return min((int(limit) for limit in limits if limit), default=None)
 
 
-def _bytes_of(config: ModelConfiguration, builder: AbstractFamilyBuilder) -> int:
+def _bytes_of(config: ModelConfiguration, builder: FamilyBuilder) -> int:
     import jax
     from flax import nnx
 

@@ -7,7 +7,7 @@ import inspect
 import operator
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -171,6 +171,7 @@ def _shown(value: Any) -> Any:
     return value
 
 
+@final
 class _Word(str):
     """Shown as it is."""
 

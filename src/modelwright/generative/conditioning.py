@@ -5,6 +5,7 @@ that stand beside its inputs.
 """
 
 from dataclasses import dataclass
+from typing import final
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ CONDITIONS = (
 """The parameters of every model that can be conditioned."""
 
 
+@final
 @dataclass(frozen=True)
 class Condition:
     """Labels of some number of classes, or context vectors of some length, or nothing.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, final
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ Kind: TypeAlias = Literal["exact", "bound", "unnormalized"]
 WORDS = {"exact": "an exact value", "bound": "a lower bound", "unnormalized": "a value known up to a constant"}
 
 
+@final
 @partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["kind"])
 @dataclass(frozen=True)
 class LogProb:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, final
 
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.names import nearest
@@ -11,6 +11,7 @@ from modelwright.core.values import Refusal, plain, to_boolean, to_float, to_int
 Sort: TypeAlias = Literal["integer", "number", "flag", "choice", "text", "integers"]
 
 
+@final
 @dataclass(frozen=True)
 class Parameter:
     """One setting of a model class.

@@ -13,7 +13,7 @@ channels. All methods can be traced, so that they run under `jax.jit`, `jax.vmap
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, NoReturn, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias, final
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,7 @@ CHECKED: Mapping[str, Check] = {
 """Method -> what it looks at before it begins, in whatever class it is written."""
 
 
+@final
 class Batch(NamedTuple):
     """Examples to train on.
 
@@ -56,6 +57,7 @@ class Batch(NamedTuple):
     cond: Array | None = None
 
 
+@final
 class Loss(NamedTuple):
     """What a step makes small.
 
@@ -71,6 +73,7 @@ class Loss(NamedTuple):
 LossFunction: TypeAlias = Callable[[Any, Batch, PRNGKeyArray, Array], Loss]
 
 
+@final
 @dataclass(frozen=True)
 class Objective:
     """One loss, the parameters that it moves, and how often.
@@ -99,6 +102,22 @@ def own_loss(model: "AbstractGenerativeModel", batch: Batch, key: PRNGKeyArray, 
     return model.loss(batch, key=key, step=step)
 
 
+@final
+class Offered:
+    """What a class says that it offers; of a model that is conditioned on nothing, "condition" is no part of it.
+
+    Args:
+        names: Which of `OFFERS`.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self.names = names
+
+    def __get__(self, model: "AbstractGenerativeModel | None", owner: type) -> frozenset[str]:
+        """The names of the class, or of one model of it."""
+        return self.names if model is None or model.condition.width else self.names - {"condition"}
+
+
 class AbstractGenerativeModel(nnx.Module):
     """A model of the seven families; the classes that fill it in are final.
 
@@ -107,7 +126,8 @@ class AbstractGenerativeModel(nnx.Module):
     Attributes:
         family: "vae", "flow", "autoregressive", and those to come.
         declared: The settings under `parameters` that the class takes.
-        offers: Which of `OFFERS` it answers. The methods of the others refuse, naming those that it has.
+        offers: Which of `OFFERS` it answers. The methods of the others refuse, naming those that it has. A class that
+            can be conditioned says "condition"; a model of it that is conditioned on nothing does not offer it.
         log_prob_kind: What `log_prob` gives; None where it is not offered.
         example_shape: Shape of one example.
         levels: How many values a number of an example can take (0 to levels - 1); None for real numbers.
@@ -137,8 +157,10 @@ class AbstractGenerativeModel(nnx.Module):
     begun: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let every method of a class look at what it is asked with, once for all models."""
+        """Let every method of a class look at what it is asked with, and its offers at the model, once for all."""
         super().__init_subclass__(**options)
+        if "offers" in vars(cls):
+            setattr(cls, "offers", Offered(frozenset(cls.offers)))  # noqa: B010 (a descriptor, which its type is not)
         for name, check in CHECKED.items():
             if name in vars(cls):
                 setattr(cls, name, checked(vars(cls)[name], check))
@@ -151,7 +173,7 @@ class AbstractGenerativeModel(nnx.Module):
             key: Of whatever is random in the loss.
             step: Steps of training made so far, an integer scalar.
         """
-        self._lacks("loss")
+        raise lacking(self, "loss")
 
     def held_out_loss(self, batch: Batch, *, key: PRNGKeyArray) -> Loss:
         """How well the model does on examples that it was not trained on, nats per example: smaller is better.
@@ -210,7 +232,7 @@ class AbstractGenerativeModel(nnx.Module):
             key: The same key gives the same examples.
             cond: What each is conditioned on, shape (n, ...), for models that offer it.
         """
-        self._lacks("sample")
+        raise lacking(self, "sample")
 
     def log_prob(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> LogProb:
         """Log probability (of discrete data) or log density of each example, nats, shape (n,).
@@ -220,21 +242,28 @@ class AbstractGenerativeModel(nnx.Module):
             key: For bounds that draw; exact models ignore it.
             cond: What each is conditioned on.
         """
-        self._lacks("log_prob")
+        raise lacking(self, "log_prob")
 
     def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
         """The latent of each example, shape (n, ...); its mean without a key, a draw with one."""
-        self._lacks("encode")
+        raise lacking(self, "encode")
 
     def decode(self, z: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
         """The example of each latent, shape (n, *example_shape); its mean without a key, a draw with one."""
-        self._lacks("decode")
+        raise lacking(self, "decode")
 
-    def _lacks(self, asked: str) -> NoReturn:
-        offered = ", ".join(name for name in OFFERS if name in self.offers) or "nothing"
-        raise CapabilityError(
-            f"{type(self).__name__} has no {asked}", todo=f"it offers {offered}; choose a model that offers {asked}"
-        )
+
+def lacking(model: AbstractGenerativeModel, asked: str) -> CapabilityError:
+    """The error for what a model does not offer: names what it does.
+
+    Args:
+        model: The model.
+        asked: The method.
+    """
+    offered = ", ".join(name for name in OFFERS if name in model.offers) or "nothing"
+    return CapabilityError(
+        f"{type(model).__name__} has no {asked}", todo=f"it offers {offered}; choose a model that offers {asked}"
+    )
 
 
 def count_parameters(model: nnx.Module) -> int:

@@ -7,7 +7,7 @@ parameter is ever read by nobody.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError
@@ -22,6 +22,7 @@ MOST_LAYERS = 256
 """Layers that are written one by one: each is made by itself."""
 
 
+@final
 @dataclass(frozen=True)
 class Resolved:
     """A value that a model was built with.
@@ -39,6 +40,7 @@ class Resolved:
     meaning: str = ""
 
 
+@final
 class Reading:
     """What a model asks a configuration for.
 
@@ -120,10 +122,16 @@ class Reading:
         """The share of units left out while training."""
         return self._note("dropout_rate", self.configuration.dropout_rate, default)
 
-    def parameter(self, name: str) -> Any:
-        """The value of a declared parameter: what was given, or its default."""
+    def parameter(self, name: str, found: Any = None) -> Any:
+        """The value of a declared parameter: what was given, or its default.
+
+        Args:
+            name: Of the parameter.
+            found: The default that the model finds by itself, for a parameter that is declared without one.
+        """
         declared = self._declared[name]
-        return self._note(f"parameters.{name}", self._values.get(name), declared.default, declared.meaning)
+        default = found if declared.default is None else declared.default
+        return self._note(f"parameters.{name}", self._values.get(name), default, declared.meaning)
 
     def refuse(self, name: str, why: str, **more: Any) -> ConfigurationError:
         """The error for a field or parameter that does not go with the others."""

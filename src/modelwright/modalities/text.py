@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Self, final
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +167,3 @@ class TextCodec(AbstractCodec):
                 todo="leave it out, or make a model of bytes",
             )
         return found.astype(np.int32)
-
-
-Vocabulary = Literal["characters", "bytes"]

@@ -1,6 +1,6 @@
 """One configuration of the zoo, with the figure that it is expected to reach."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, final
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
@@ -14,6 +14,7 @@ METRICS = ("nats", "bits_per_dim", "nats_per_symbol")
 better."""
 
 
+@final
 class Expected(AbstractDescription):
     """What an entry reaches when it is trained as it says.
 
@@ -65,6 +66,7 @@ def _modality(value: Any) -> Any:
     return value
 
 
+@final
 class ZooEntry(AbstractDescription):
     """One file of the zoo: a model configuration, and what belongs to it.
 

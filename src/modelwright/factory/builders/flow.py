@@ -1,15 +1,9 @@
 """The builder of flow models."""
 
-from typing import ClassVar, final
+from modelwright.factory.family import FamilyBuilder
 
-from modelwright.factory.family import AbstractFamilyBuilder
-
-
-@final
-class FlowBuilder(AbstractFamilyBuilder):
-    """Builds the models of the table."""
-
-    models: ClassVar[dict[str, str]] = {
+flow_builder = FamilyBuilder(
+    {
         "modelwright.generative.flow.RealNVP": "modelwright.generative.flow.real_nvp:RealNVP",
         "modelwright.generative.flow.Glow": "modelwright.generative.flow.glow:Glow",
         "modelwright.generative.flow.MAF": "modelwright.generative.flow.maf:MAF",
@@ -17,3 +11,5 @@ class FlowBuilder(AbstractFamilyBuilder):
         "modelwright.generative.flow.NeuralSplineFlow": "modelwright.generative.flow.neural_spline:NeuralSplineFlow",
         "modelwright.generative.flow.ContinuousFlow": "modelwright.generative.flow.continuous:ContinuousFlow",
     }
+)
+"""Builds the models of the table."""

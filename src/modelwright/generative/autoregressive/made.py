@@ -12,6 +12,7 @@ from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.autoregressive.in_order import drawn_in_order
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel
 from modelwright.generative.conditioning import CONDITIONS, Condition
+from modelwright.generative.likelihoods.levels import scaled
 from modelwright.generative.nets.masked import MaskedNet, check_units
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
@@ -96,7 +97,7 @@ class MADE(AbstractAutoregressiveModel):
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "n *example levels"]:
         """The logits of every symbol given those before it in the order; a key changes nothing."""
-        found = self.net(spread(symbols, self.alphabet.levels).reshape(len(symbols), -1), vectors)
+        found = self.net(scaled(symbols, self.alphabet.levels).reshape(len(symbols), -1), vectors)
         found = found.astype(jnp.promote_types(found.dtype, jnp.float32))
         return found.reshape(*symbols.shape, self.alphabet.levels)
 
@@ -109,13 +110,3 @@ class MADE(AbstractAutoregressiveModel):
         """Examples drawn from the model, whole numbers, shape (n, *example_shape)."""
         order = tuple(int(symbol) for symbol in np.argsort(self.places))
         return drawn_in_order(self, n, order, key, self.condition.vectors(cond, n))
-
-
-def spread(symbols: Int[Array, "*n"], levels: int) -> Float[Array, "*n"]:
-    """Symbols as numbers from -1 to 1, as networks like them.
-
-    Example:
-        >>> spread(jnp.array([0, 1, 2]), 3).tolist()
-        [-1.0, 0.0, 1.0]
-    """
-    return 2.0 * symbols.astype(jnp.float32) / (levels - 1) - 1.0

@@ -9,7 +9,7 @@ what they stand for.
 
 from abc import abstractmethod
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +97,24 @@ class AbstractAutoregressiveModel(AbstractGenerativeModel):
         each = jnp.take_along_axis(jax.nn.log_softmax(logits), symbols[..., None], axis=-1)[..., 0]
         each = jnp.where(self.alphabet.known(x), each, -jnp.inf)
         return each.reshape(len(x), -1).sum(-1)
+
+
+@runtime_checkable
+class Caching(Protocol):
+    """A model that finds its logits one symbol at a time, too, from what it keeps of those before."""
+
+    def cached_logits(self, symbols: Array, vectors: Array | None = None, *, prompt: int = 0) -> Array:
+        """The same as `logits`, the first `prompt` symbols at once where the model can."""
+        ...
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A model that goes on from a prompt."""
+
+    def continue_from(self, prompt: Array, n_tokens: int, *, key: PRNGKeyArray, **choice: Any) -> Array:
+        """Prompt and what follows, shape (n, given + n_tokens)."""
+        ...
 
 
 # Compiled here and kept by the structure of the model: layer after layer by hand, a call would take seconds.

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.autoregressive.in_order import drawn_in_order
-from modelwright.generative.autoregressive.made import spread
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_width
 from modelwright.generative.conditioning import CONDITIONS, Condition
+from modelwright.generative.likelihoods.levels import scaled
 from modelwright.generative.nets.masked_convolution import GatedStacks
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
@@ -86,7 +86,7 @@ class PixelCNN(AbstractAutoregressiveModel):
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "n height width channels levels"]:
         """The logits of every channel of every pixel given those before it; a key changes nothing."""
-        found = self.net(spread(symbols, self.alphabet.levels), vectors)
+        found = self.net(scaled(symbols, self.alphabet.levels), vectors)
         return found.astype(jnp.promote_types(found.dtype, jnp.float32))
 
     def dependence(self) -> np.ndarray:

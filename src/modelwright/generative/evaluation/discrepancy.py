@@ -1,6 +1,7 @@
 """The maximum mean discrepancy: how far two sets of examples are apart, and whether by more than chance."""
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from modelwright.core.errors import ConfigurationError
 from modelwright.generative.evaluation.samples import two_sets
 
 
+@final
 @dataclass(frozen=True)
 class Discrepancy:
     """How far apart two sets of examples are.

@@ -3,18 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import CapabilityError, ConfigurationError
 from modelwright.core.seeds import named_seed
 from modelwright.generative.log_prob import Kind, LogProb
 
 
+@final
 @dataclass(frozen=True)
 class BitsPerDimension:
     """Minus the mean log probability, in bits for each number of an example.
@@ -65,6 +66,7 @@ def bits_per_dim(log_prob: LogProb, shape: Sequence[int]) -> BitsPerDimension:
     return BitsPerDimension(float(bits.mean()), _standard_error(bits), log_prob.kind, len(bits), dimensions)
 
 
+@final
 @dataclass(frozen=True)
 class ImportanceWeighted:
     """The importance-weighted bound of held-out examples.
@@ -105,6 +107,15 @@ class CodedModel(Protocol):
     codec: Any
 
 
+@runtime_checkable
+class WeighingModel(Protocol):
+    """A model with latents to draw and weigh, as the autoencoders with a normal latent."""
+
+    def importance_weighted(self, x: Array, draws: int, *, key: PRNGKeyArray, cond: Array | None = None) -> LogProb:
+        """The bound of `draws` latents, nats per example, shape (n,)."""
+        ...
+
+
 def inner_of(model: Any) -> Any:
     """The model that has the latents: the one inside, where a codec stands before it."""
     return model.inner if isinstance(model, CodedModel) else model
@@ -132,7 +143,7 @@ def importance_weighted(
     Source: Y. Burda, R. Grosse, R. Salakhutdinov (2016), https://arxiv.org/abs/1509.00519.
     """
     inner = inner_of(model)
-    if not hasattr(inner, "importance_weighted"):
+    if not isinstance(inner, WeighingModel):
         raise CapabilityError(
             f"{type(inner).__name__} draws no latents to be weighted", todo="its log_prob is what it has to say"
         )

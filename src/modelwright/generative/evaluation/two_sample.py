@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,7 @@ Classifier = Literal["logistic", "neighbours"]
 NEIGHBOURS = 15
 
 
+@final
 @dataclass(frozen=True)
 class TwoSampleTest:
     """How well two sets of examples are told apart.

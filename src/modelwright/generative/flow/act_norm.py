@@ -40,11 +40,23 @@ class ActNorm(AbstractBijection):
 
     def begin(self, x: Array, cond: Array | None = None) -> None:
         """Mean and standard deviation of each channel, over examples and pixels."""
-        axes = tuple(range(x.ndim - 1))
-        deviation = x.std(axes)
-        scale = jnp.where(deviation > SMALLEST, deviation, 1.0)
-        self.shift[...] = x.mean(axes).astype(self.shift.dtype)
-        self.log_scale[...] = jnp.log(scale).astype(self.log_scale.dtype)
+        mean, scale = _moments(x)
+        self._set(mean, jnp.log(scale))
+
+    def begin_inverse(self, y: Array, cond: Array | None = None) -> None:
+        """Those for which `inverse` standardises: y exp(log_scale) + shift = (y - mean) / deviation."""
+        mean, scale = _moments(y)
+        self._set(-mean / scale, -jnp.log(scale))
+
+    def _set(self, shift: Array, log_scale: Array) -> None:
+        self.shift[...] = shift.astype(self.shift.dtype)
+        self.log_scale[...] = log_scale.astype(self.log_scale.dtype)
+
+
+def _moments(x: Array) -> tuple[Array, Array]:
+    axes = tuple(range(x.ndim - 1))
+    deviation = x.std(axes)
+    return x.mean(axes), jnp.where(deviation > SMALLEST, deviation, 1.0)
 
 
 def _of_all(log_scale: Array, x: Array) -> Array:

@@ -8,12 +8,14 @@ put out is brought to that of x before anything is exponentiated or summed, and 
 """
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+from modelwright.core.errors import ConfigurationError
 
 __all__ = ["AbstractBijection", "Fixed", "Moved", "asked", "over_example"]
 
@@ -21,6 +23,7 @@ Moved = tuple[Array, Float[Array, " n"]]
 """Where examples went, and the log-determinant of each."""
 
 
+@final
 class Fixed(nnx.Variable):
     """An array made with the model and changed by nobody, such as a permutation."""
 
@@ -43,6 +46,21 @@ class AbstractBijection(nnx.Module):
 
     def begin(self, x: Array, cond: Array | None = None) -> None:
         """Set what depends on data, in place, from some examples as they arrive here; nothing by default."""
+
+    def begin_inverse(self, y: Array, cond: Array | None = None) -> None:
+        """The same where data arrive at the other end, because the bijection is turned round.
+
+        Raises:
+            ConfigurationError: what the bijection sets by `begin` it cannot set from this end.
+        """
+        if type(self).begin is not AbstractBijection.begin:
+            raise ConfigurationError(
+                f"{type(self).__name__} begins with data, and not with data that come the other way",
+                field="bijection",
+                expected="inside of Inverted one with begin_inverse, or without begin",
+                got=type(self).__name__,
+                todo="leave it outside of Inverted",
+            )
 
 
 def over_example(each: Float[Array, "n *shape"]) -> Float[Array, " n"]:

@@ -40,6 +40,12 @@ class Chain(AbstractBijection):
             part.begin(x, cond)
             x = part.forward(x, cond)[0]
 
+    def begin_inverse(self, y: Array, cond: Array | None = None) -> None:
+        """Last to first."""
+        for part in reversed(list(self.parts)):
+            part.begin_inverse(y, cond)
+            y = part.inverse(y, cond)[0]
+
 
 @final
 class Repeated(AbstractBijection):
@@ -86,6 +92,17 @@ class Repeated(AbstractBijection):
 
         nnx.update(self.stacked, jax.lax.scan(step, x, states)[1])
 
+    def begin_inverse(self, y: Array, cond: Array | None = None) -> None:
+        """Last to first."""
+        graph, states = nnx.split(self.stacked)
+
+        def step(y: Array, state: nnx.State) -> tuple[Array, nnx.State]:
+            one = nnx.merge(graph, state)
+            one.begin_inverse(y, cond)
+            return one.inverse(y, cond)[0], nnx.state(one)
+
+        nnx.update(self.stacked, jax.lax.scan(step, y, states, reverse=True)[1])
+
 
 @final
 class Inverted(AbstractBijection):
@@ -101,3 +118,11 @@ class Inverted(AbstractBijection):
     def inverse(self, y: Array, cond: Array | None = None) -> Moved:
         """The inner one's forward."""
         return self.inner.forward(y, cond)
+
+    def begin(self, x: Array, cond: Array | None = None) -> None:
+        """The inner one from its other end."""
+        self.inner.begin_inverse(x, cond)
+
+    def begin_inverse(self, y: Array, cond: Array | None = None) -> None:
+        """The inner one as it stands."""
+        self.inner.begin(y, cond)

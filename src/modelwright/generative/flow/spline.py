@@ -27,6 +27,7 @@ LEAST_SLOPE = 1e-3
 """Smallest slope at a knot, as in the paper."""
 
 
+@final
 class Piece(NamedTuple):
     """The piece of the spline that each number lies in; all of the shape of the numbers."""
 

@@ -13,8 +13,13 @@ from flax import nnx
 from scipy import stats
 
 from modelwright.generative.autoregressive.choice import Choice
-from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, compiled_logits
-from modelwright.generative.laws.law import Law, Measured, Subject, largest, loose
+from modelwright.generative.autoregressive.model import (
+    AbstractAutoregressiveModel,
+    Caching,
+    Continuing,
+    compiled_logits,
+)
+from modelwright.generative.laws.law import FEW, Law, Measured, Subject, largest, loose, one_condition
 from modelwright.generative.protocol import AbstractGenerativeModel
 
 MOST_EXAMPLES = 1024
@@ -22,6 +27,12 @@ MOST_EXAMPLES = 1024
 
 DRAWS = 4096
 """Examples drawn where frequencies are compared."""
+
+CHOSEN = 1024
+"""Continuations drawn for each choice; a cache of all of them is kept."""
+
+CHOICES = (Choice(0.7, 2), Choice(1.3, None, 0.6), Choice(0.0))
+"""Each is compiled by itself."""
 
 LONG, MOST_PLACES = 64, 32
 """Of examples of more symbols than the first, as many places as the second are tried."""
@@ -91,15 +102,17 @@ def _tried(model: AbstractAutoregressiveModel, places: np.ndarray) -> str:
 
 
 def has_an_order(subject: Subject) -> Measured:
-    """Some order of the symbols puts each after all that it sees."""
-    left = _of(subject).dependence().copy()
+    """Some order of the symbols puts each after all that it sees, in the network and as the model says."""
+    model = _of(subject)
+    places, changed = seen(model, subject)
+    left = (changed | model.dependence()[:, places])[places]
     alive = np.ones(len(left), bool)
     while alive.any():
         free = alive & ~(left & alive).any(axis=1)
         if not free.any():
             break
         alive &= ~free
-    return Measured(float(alive.sum()), 0.0, "symbols in a circle:")
+    return Measured(float(alive.sum()), 0.0, f"symbols in a circle{_tried(model, places)}:")
 
 
 def sums_to_one(subject: Subject) -> Measured:
@@ -111,29 +124,37 @@ def sums_to_one(subject: Subject) -> Measured:
 def draws_what_it_says(subject: Subject) -> Measured:
     """The frequencies of drawn examples are their probabilities: chi-square, the rare ones pooled."""
     examples, log_p = _enumerated(subject)
-    expected, found = DRAWS * np.exp(log_p), _frequencies(subject, len(examples))
+    statistic, most, cells = chi_square(_frequencies(subject, len(examples)), DRAWS * np.exp(log_p))
+    return Measured(statistic, most, f"chi-square of {cells} cells")
+
+
+def chi_square(found: np.ndarray, expected: np.ndarray) -> tuple[float, float, int]:
+    """The statistic of counts, what it exceeds in one of 100,000 cases, and the number of cells, the rare ones pooled.
+
+    Infinite where more than one came that is not expected at all.
+    """
     rare = expected < 5.0
     expected = np.append(expected[~rare], expected[rare].sum())
     found = np.append(found[~rare], found[rare].sum())
-    kept = expected > 1e-3  # an empty pool is no cell; draws where nothing is expected count in full below
-    impossible = float(found[~kept].sum())
+    kept = expected > 1e-3  # an empty pool is no cell
+    if found[~kept].sum() > 1.0:
+        return float("inf"), 0.0, int(kept.sum())
     statistic = float((np.square(found - expected)[kept] / expected[kept]).sum())
-    most = float(stats.chi2.ppf(1.0 - 1e-5, max(int(kept.sum()) - 1, 1)))
-    return Measured(statistic if impossible <= 1.0 else float("inf"), most, f"chi-square of {kept.sum()} cells")
+    return statistic, float(stats.chi2.ppf(1.0 - 1e-5, max(int(kept.sum()) - 1, 1))), int(kept.sum())
 
 
 def says_what_it_draws(subject: Subject) -> Measured:
     """The mean log probability of drawn examples is minus the entropy."""
     model, (_, log_p) = _of(subject), _enumerated(subject)
     entropy = -float((np.exp(log_p) * log_p).sum())
-    found = np.asarray(model.log_prob(_drawn(subject), cond=_cond(subject, DRAWS)).value, float)
+    found = np.asarray(model.log_prob(_drawn(subject), cond=one_condition(subject, DRAWS)).value, float)
     error = found.std(ddof=1) / np.sqrt(DRAWS)
     return Measured(abs(found.mean() + entropy), 4.0 * error + 1e-5, f"nats from minus the entropy {entropy:.3f}:")
 
 
 def cache_changes_nothing(subject: Subject) -> Measured:
     """Logits one symbol at a time, from what is kept of those before, are those of whole examples."""
-    model, n = subject.model, 3
+    model, n = subject.model, FEW
     symbols = model.alphabet.symbols(subject.batch.x[:n])  # type: ignore[attr-defined]
     vectors = _vectors(subject, n)
     whole = compiled_logits(_of(subject), symbols, vectors)
@@ -146,16 +167,44 @@ def cache_changes_nothing(subject: Subject) -> Measured:
 
 
 def choices_by_definition(subject: Subject) -> Measured:
-    """Temperature, top_k and top_p leave the probabilities that a loop over the sorted symbols leaves."""
-    model = _of(subject)
-    shape, levels = model.example_shape, model.alphabet.levels
-    symbols = model.alphabet.symbols(subject.batch.x[:3])
-    rows = np.asarray(compiled_logits(model, symbols, _vectors(subject, 3)), np.float64).reshape(-1, levels)[:24]
-    apart = [0.0]
-    for choice in (Choice(0.7), Choice(1.5, 2), Choice(1.0, None, 0.6), Choice(0.8, 3, 0.9), Choice(0.0)):
-        found = np.exp(np.asarray(choice.log_probabilities(jnp.asarray(rows, jnp.float32))))
-        apart += [float(np.abs(a - by_loop(row, choice)).max()) for a, row in zip(found, rows, strict=True)]
-    return Measured(max(apart), 1e-4, f"difference of probabilities over {levels} symbols at {shape}:")
+    """What follows a prompt has the frequencies that a loop over the sorted symbols leaves of the probabilities.
+
+    Two symbols, so that both are looked at: those drawn in the loop, and the last. What the choice excludes must not
+    come at all.
+    """
+    model, levels = _of(subject), _of(subject).alphabet.levels
+    (length,) = model.example_shape
+    n_tokens = min(2, length)
+    given = (length - n_tokens) // 2
+    # the prompt, and all that can come next
+    symbols = np.repeat(np.asarray(model.alphabet.symbols(subject.batch.x[:1])), levels, axis=0)
+    symbols[:, given] = np.arange(levels)
+    logits = np.asarray(compiled_logits(model, jnp.asarray(symbols), _vectors(subject, levels)), np.float64)
+    worst = Measured(0.0, 1.0, "no choice was tried:")
+    for choice in CHOICES:
+        expected = by_loop(logits[0, given], choice)
+        if n_tokens > 1:
+            expected = expected[:, None] * np.stack([by_loop(row, choice) for row in logits[:, given + 1]])
+        drawn = model.continue_from(
+            jnp.broadcast_to(jnp.asarray(symbols[0, :given]), (CHOSEN, given)),
+            n_tokens,
+            key=subject.key("choices"),
+            temperature=choice.temperature,
+            top_k=choice.top_k,
+            top_p=choice.top_p,
+            cond=one_condition(subject, CHOSEN),
+        )
+        which = np.ravel_multi_index(tuple(np.asarray(drawn)[:, given:].T), (levels,) * n_tokens)
+        found = np.bincount(which, minlength=levels**n_tokens)
+        excluded = int(found[expected.reshape(-1) == 0.0].sum())
+        statistic, most, cells = chi_square(found, CHOSEN * expected.reshape(-1))
+        each = Measured(
+            float("inf") if excluded else statistic,
+            most,
+            f"{excluded} of {CHOSEN} draws excluded by {choice}, chi-square of {cells} cells",
+        )
+        worst = max(worst, each, key=lambda measured: measured.figure / max(measured.tolerance, 1e-9))
+    return worst
 
 
 def by_loop(logits: np.ndarray, choice: Choice) -> np.ndarray:
@@ -190,14 +239,8 @@ def _of(subject: Subject) -> AbstractAutoregressiveModel:
     return subject.model
 
 
-def _cond(subject: Subject, n: int) -> "jax.Array | None":
-    """The condition of the first example, for as many as are asked for."""
-    cond = subject.batch.cond
-    return None if cond is None else jnp.broadcast_to(cond[:1], (n, *cond.shape[1:]))
-
-
 def _vectors(subject: Subject, n: int) -> "jax.Array | None":
-    return _of(subject).condition.vectors(_cond(subject, n), n)
+    return _of(subject).condition.vectors(one_condition(subject, n), n)
 
 
 def _enumerated(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
@@ -206,11 +249,13 @@ def _enumerated(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     d, levels = int(np.prod(model.example_shape)), model.alphabet.levels
     symbols = np.stack(np.unravel_index(np.arange(levels**d), (levels,) * d), axis=-1)
     examples = model.alphabet.values(jnp.asarray(symbols.reshape(-1, *model.example_shape)))
-    return np.asarray(examples), np.asarray(model.log_prob(examples, cond=_cond(subject, len(examples))).value, float)
+    return np.asarray(examples), np.asarray(
+        model.log_prob(examples, cond=one_condition(subject, len(examples))).value, float
+    )
 
 
 def _drawn(subject: Subject) -> jax.Array:
-    return _of(subject).sample(DRAWS, key=subject.key("frequencies"), cond=_cond(subject, DRAWS))
+    return _of(subject).sample(DRAWS, key=subject.key("frequencies"), cond=one_condition(subject, DRAWS))
 
 
 def _frequencies(subject: Subject, examples: int) -> np.ndarray:
@@ -232,11 +277,11 @@ def _tiny(model: AbstractGenerativeModel) -> bool:
 
 
 def _caches(model: AbstractGenerativeModel) -> bool:
-    return _sequential(model) and hasattr(model, "cached_logits")
+    return _sequential(model) and isinstance(model, Caching)
 
 
 def _continues(model: AbstractGenerativeModel) -> bool:
-    return _sequential(model) and hasattr(model, "continue_from")
+    return _sequential(model) and isinstance(model, Continuing)
 
 
 AUTOREGRESSIVE_LAWS = (
@@ -247,5 +292,5 @@ AUTOREGRESSIVE_LAWS = (
     Law("the frequencies of samples are their probabilities", _tiny, draws_what_it_says),
     Law("the mean log probability of samples is minus the entropy", _tiny, says_what_it_draws),
     Law("a cache changes no logits", _caches, cache_changes_nothing),
-    Law("temperature, top_k and top_p keep what their definition keeps", _continues, choices_by_definition),
+    Law("what follows a prompt is drawn as temperature, top_k and top_p say", _continues, choices_by_definition),
 )

@@ -8,21 +8,21 @@ import numpy as np
 from flax import nnx
 
 from modelwright.core.errors import CapabilityError
-from modelwright.generative.laws.law import Law, Measured, Subject, largest, loose
+from modelwright.generative.laws.law import FEW, Law, Measured, Subject, condition_of, largest, loose, one_condition
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel
 
-_N = 3
+MANY = 256
+"""Samples of which some change when the probabilities of whole numbers change by a few per mille."""
 
 
 def _samples(subject: Subject, name: str) -> jax.Array:
-    cond = None if subject.batch.cond is None else subject.batch.cond[:_N]
-    return subject.model.sample(_N, key=subject.key(name), cond=cond)
+    return subject.model.sample(FEW, key=subject.key(name), cond=condition_of(subject))
 
 
 def shape_of_samples(subject: Subject) -> Measured:
     """Samples have exactly the shape of an example."""
-    wanted = (_N, *subject.model.example_shape)
+    wanted = (FEW, *subject.model.example_shape)
     found = _samples(subject, "shape").shape
     return Measured(float(found != wanted), 0.0, f"samples of shape {found} for {wanted}")
 
@@ -36,7 +36,7 @@ def keys_decide(subject: Subject) -> Measured:
 
 def compiled_is_eager(subject: Subject) -> Measured:
     """Log probabilities are the same compiled in a loop over batches and not compiled, and of the kind that is said."""
-    model, x, cond = subject.model, subject.batch.x[:_N], _cond(subject)
+    model, x, cond = subject.model, subject.batch.x[:FEW], condition_of(subject)
     graph, state = nnx.split(model)
 
     @jax.jit
@@ -60,12 +60,12 @@ def compiled_is_eager(subject: Subject) -> Measured:
 
 def keys_at_once(subject: Subject) -> Measured:
     """Samples of several keys at once, by `jax.vmap`, are those of the keys one by one."""
-    cond, names = _cond(subject), ("one", "two")
+    cond, names = condition_of(subject), ("one", "two")
     graph, state = nnx.split(subject.model)
 
     @jax.jit
     def together(state: nnx.State, keys: jax.Array) -> jax.Array:
-        return jax.vmap(lambda key: nnx.merge(graph, state).sample(_N, key=key, cond=cond))(keys)
+        return jax.vmap(lambda key: nnx.merge(graph, state).sample(FEW, key=key, cond=cond))(keys)
 
     found = together(state, jnp.stack([subject.key(name) for name in names]))
     apart = jnp.stack([_samples(subject, name) for name in names])
@@ -77,8 +77,8 @@ def keys_at_once(subject: Subject) -> Measured:
 
 def examples_apart(subject: Subject) -> Measured:
     """The log probability of an example does not depend on the others beside it."""
-    model, cond = subject.model, _cond(subject)
-    x = subject.batch.x[:_N]
+    model, cond = subject.model, condition_of(subject)
+    x = subject.batch.x[:FEW]
     together = model.log_prob(x, cond=cond).value
     alone = jnp.concatenate(
         [model.log_prob(x[k : k + 1], cond=None if cond is None else cond[k : k + 1]).value for k in range(len(x))]
@@ -133,7 +133,7 @@ def _layers(model: AbstractGenerativeModel, path: tuple[object, ...], array: np.
 
 def structure_stays(subject: Subject) -> Measured:
     """Nothing is made by using a model: its variables are those that it had when it was made."""
-    model, x, cond = subject.model, subject.batch.x[:_N], _cond(subject)
+    model, x, cond = subject.model, subject.batch.x[:FEW], condition_of(subject)
     before = _variables(model)
     if "log_prob" in model.offers:
         model.log_prob(x, cond=cond)
@@ -150,7 +150,7 @@ def _variables(model: AbstractGenerativeModel) -> set[str]:
 
 def offers_are_kept(subject: Subject) -> Measured:
     """What a model says it offers is there, and what it does not offer refuses."""
-    model, x, cond = subject.model, subject.batch.x[:_N], _cond(subject)
+    model, x, cond = subject.model, subject.batch.x[:FEW], condition_of(subject)
     wrong = []
     for name in ("sample", "log_prob", "encode", "decode"):
         if name in model.offers:
@@ -158,7 +158,7 @@ def offers_are_kept(subject: Subject) -> Measured:
                 wrong.append(name)
             continue
         try:
-            model.sample(_N, key=subject.key(name), cond=cond) if name == "sample" else getattr(model, name)(
+            model.sample(FEW, key=subject.key(name), cond=cond) if name == "sample" else getattr(model, name)(
                 x, cond=cond
             )
         except CapabilityError:
@@ -167,8 +167,19 @@ def offers_are_kept(subject: Subject) -> Measured:
     return Measured(float(len(wrong)), 0.0, f"offers that differ ({', '.join(wrong) or 'none'}):")
 
 
-def _cond(subject: Subject) -> "jax.Array | None":
-    return None if subject.batch.cond is None else subject.batch.cond[:_N]
+def condition_matters(subject: Subject) -> Measured:
+    """Another condition gives every example another log probability, and other samples."""
+    model, x, same = subject.model, subject.batch.x[:FEW], 0
+    cond = one_condition(subject, MANY)
+    other = (cond + 1) % model.condition.n_classes if model.condition.n_classes else cond + 1.0
+    if "log_prob" in model.offers:
+        one, two = (model.log_prob(x, cond=each[: len(x)]).value for each in (cond, other))
+        same += int((one == two).sum())
+    if "sample" in model.offers:
+        # of one key; of whole numbers most stay what they are where the probabilities have changed a little
+        one, two = (model.sample(MANY, key=subject.key("condition"), cond=each) for each in (cond, other))
+        same += bool((one == two).all())
+    return Measured(float(same), 0.0, "examples, or sets of samples, that do not change with the condition:")
 
 
 def _always(model: AbstractGenerativeModel) -> bool:
@@ -183,5 +194,6 @@ GENERAL_LAWS = (
     Law("several keys at once give what each gives", lambda model: "sample" in model.offers, keys_at_once),
     Law("compiled in a loop and not compiled agree", lambda model: "log_prob" in model.offers, compiled_is_eager),
     Law("examples do not look at each other", lambda model: model.log_prob_kind == "exact", examples_apart),
+    Law("another condition, another density", lambda model: model.condition.width > 0, condition_matters),
     Law("every parameter receives a gradient", _always, gradients_reach),
 )

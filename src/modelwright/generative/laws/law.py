@@ -7,6 +7,7 @@ standard errors for Monte Carlo. Checks run in the precision of the model's para
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import final
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from modelwright.core.seeds import named_seed
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 
 
+@final
 @dataclass(frozen=True)
 class Subject:
     """A model to be held to the laws.
@@ -36,6 +38,7 @@ class Subject:
         return jax.random.key(named_seed(self.seed, name))
 
 
+@final
 @dataclass(frozen=True)
 class Measured:
     """What a check found.
@@ -56,6 +59,7 @@ class Measured:
         return bool(np.isfinite(self.figure) and self.figure <= self.tolerance)
 
 
+@final
 @dataclass(frozen=True)
 class Law:
     """One law.
@@ -71,6 +75,7 @@ class Law:
     measure: Callable[[Subject], Measured]
 
 
+@final
 @dataclass(frozen=True)
 class Ruling:
     """A law and what came of it for one model."""
@@ -89,6 +94,21 @@ class Ruling:
 def certified(subject: Subject, laws: Sequence[Law]) -> tuple[Ruling, ...]:
     """Every law that applies, in order, and what came of it."""
     return tuple(Ruling(law.name, law.measure(subject)) for law in laws if law.applies(subject.model))
+
+
+FEW = 3
+"""Examples that are enough where each is looked at by itself."""
+
+
+def condition_of(subject: Subject, n: int = FEW) -> Array | None:
+    """What the first examples are conditioned on."""
+    return None if subject.batch.cond is None else subject.batch.cond[:n]
+
+
+def one_condition(subject: Subject, n: int) -> Array | None:
+    """What the first example is conditioned on, for as many as are asked for."""
+    cond = subject.batch.cond
+    return None if cond is None else jnp.broadcast_to(cond[:1], (n, *cond.shape[1:]))
 
 
 def largest(difference: Array) -> float:

@@ -1,9 +1,10 @@
 """All laws, those of every model first."""
 
 from modelwright.generative.laws.autoregressive import AUTOREGRESSIVE_LAWS
+from modelwright.generative.laws.codec import CODEC_LAWS
 from modelwright.generative.laws.flow import FLOW_LAWS
 from modelwright.generative.laws.general import GENERAL_LAWS
 from modelwright.generative.laws.law import Law
 from modelwright.generative.laws.vae import VAE_LAWS
 
-LAWS: tuple[Law, ...] = (*GENERAL_LAWS, *VAE_LAWS, *FLOW_LAWS, *AUTOREGRESSIVE_LAWS)
+LAWS: tuple[Law, ...] = (*GENERAL_LAWS, *VAE_LAWS, *FLOW_LAWS, *AUTOREGRESSIVE_LAWS, *CODEC_LAWS)

@@ -19,6 +19,7 @@ from modelwright.generative.nets.dropout import dropped
 from modelwright.generative.nets.stacked import stacked, through
 
 
+@final
 class Past(NamedTuple):
     """Keys and values of the positions so far; what lies at later ones is never looked at.
 

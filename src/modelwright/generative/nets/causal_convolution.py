@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from modelwright.generative.nets.stacked import stacked, through
 
 
+@final
 class Rings(NamedTuple):
     """The last inputs of every layer, and how many positions there have been: nobody who takes steps has to count.
 

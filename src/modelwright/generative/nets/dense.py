@@ -22,7 +22,6 @@ class DenseNet(nnx.Module):
         n_out: Numbers of one output.
         activation: Name of the non-linearity.
         dropout_rate: Share of hidden units left out, when a key is given.
-        zero_last: Begin with the last layer at zero, so that the output does not depend on the input yet.
         rngs: Of the initial weights (LeCun's normal; biases zero).
 
     Example:
@@ -39,16 +38,10 @@ class DenseNet(nnx.Module):
         *,
         activation: str = "relu",
         dropout_rate: float = 0.0,
-        zero_last: bool = False,
         rngs: nnx.Rngs,
     ) -> None:
         widths = (n_in, *hidden_dims, n_out)
-        last = len(widths) - 2
-        usual = nnx.initializers.lecun_normal()
-        self.layers = nnx.List(
-            nnx.Linear(a, b, kernel_init=nnx.initializers.zeros_init() if zero_last and k == last else usual, rngs=rngs)
-            for k, (a, b) in enumerate(pairwise(widths))
-        )
+        self.layers = nnx.List(nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(widths))
         self.activation = activation
         self.dropout_rate = dropout_rate
 

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from modelwright.generative.nets.causal_convolution import CausalStack, Rings
+
 KERNEL = 3
 """Codes that each convolution of the causal prior sees, itself included."""
 
 
 @final
 class CausalPrior(nnx.Module):
-    """p(c) = product over t of p(c_t | c_1 ... c_(t-1)), by convolutions that look back only.
+    """p(c) = product over t of p(c_t | c_1 ... c_(t-1)), by gated convolutions that look back only.
 
     The codes are moved one place back before the first layer; no layer looks ahead. The dilations 1, 2, 4, ... are as
     many as it takes for the last code to see the first.
@@ -34,35 +36,38 @@ class CausalPrior(nnx.Module):
             dilations.append(2 * dilations[-1])
         self.table = nnx.Embed(size, width, rngs=rngs)
         self.places = nnx.Embed(length, width, rngs=rngs)
-        self.context = nnx.Linear(context, width, rngs=rngs) if context else None
-        self.layers = nnx.List(
-            nnx.Conv(width, width, KERNEL, kernel_dilation=d, padding="CAUSAL", rngs=rngs) for d in dilations
-        )
+        self.net = CausalStack(width, width, kernel_size=KERNEL, dilations=tuple(dilations), context=context, rngs=rngs)
         self.last = nnx.Linear(width, size, rngs=rngs)
         self.length = length
 
     def logits(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, "n length size"]:
         """Of each code, given those before it."""
-        before = self.table(codes[:, :-1])
-        h = jnp.pad(before, ((0, 0), (1, 0), (0, 0))) + self.places(jnp.arange(self.length))
-        if self.context is not None:
-            h = h + self.context(context)[:, None]
-        for layer in self.layers:
-            h = h + layer(jax.nn.silu(h))
-        return self.last(h)
+        before = jnp.pad(self.table(codes[:, :-1]), ((0, 0), (1, 0), (0, 0)))
+        return self._to_logits(self.net(before + self._places(), context))
 
     def log_prob(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, " n"]:
         """Log probability of each row, nats."""
         return _log_prob(self.logits(codes, context), codes)
 
     def sample(self, n: int, key: PRNGKeyArray, context: Array | None = None) -> Int[Array, "n length"]:
-        """Rows of codes, drawn one code after the other."""
+        """Rows of codes, drawn one code after the other; the layers keep what they have seen."""
 
-        def step(codes: Array, t: Array) -> tuple[Array, None]:
-            drawn = jax.random.categorical(jax.random.fold_in(key, t), self.logits(codes, context)[:, t])
-            return codes.at[:, t].set(drawn.astype(codes.dtype)), None
+        def step(carry: tuple[Array, Rings], at: tuple[Array, Array]) -> tuple[tuple[Array, Rings], Array]:
+            (before, rings), (place, key) = carry, at
+            out, rings = self.net.step(before + place, rings, context)
+            drawn = jax.random.categorical(key, self._to_logits(out)).astype(jnp.int32)
+            return (self.table(drawn), rings), drawn
 
-        return jax.lax.scan(step, jnp.zeros((n, self.length), jnp.int32), jnp.arange(self.length))[0]
+        places = self._places()
+        nothing = jnp.zeros((n, places.shape[-1]), places.dtype)
+        begun = (nothing, self.net.empty_rings(n, places.dtype))
+        return jax.lax.scan(step, begun, (places, jax.random.split(key, self.length)))[1].T
+
+    def _places(self) -> Float[Array, "length width"]:
+        return self.places(jnp.arange(self.length))
+
+    def _to_logits(self, h: Array) -> Array:
+        return self.last(jax.nn.silu(h))
 
 
 @final

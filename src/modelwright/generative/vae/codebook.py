@@ -11,6 +11,7 @@ SMOOTHING = 1e-5
 """Added to every code's count, so that one that is never used has a mean; from the paper's code, arbitrary."""
 
 
+@final
 class CodeVariable(nnx.Variable):
     """A part of a codebook: training changes it, and no gradient does."""
 

@@ -5,7 +5,7 @@ the stages, each of which halves height and width.
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 from flax import nnx
 
@@ -74,6 +74,7 @@ def observation_of(reading: Reading) -> AbstractObservation:
     return Categorical(reading.parameter("levels"))
 
 
+@final
 @dataclass(frozen=True)
 class Coding:
     """What the encoder and the decoder of one model are made of.
@@ -103,7 +104,7 @@ class Coding:
     def read(reading: Reading, condition: Condition) -> "Coding":
         """What a configuration asks for; only what the networks use is asked for."""
         shape, encoder_type = reading.input_dim(), reading.parameter("encoder_type")
-        decoder_type = reading.parameter("decoder_type") or encoder_type
+        decoder_type = reading.parameter("decoder_type", encoder_type)
         types = {encoder_type, decoder_type}
         hidden_dims = reading.hidden_dims((256, 128) if encoder_type == "mlp" else (32, 64))
         if types & {"cnn", "resnet"}:

@@ -1,6 +1,6 @@
 """Normal latents: q(z | x) from an encoder, p(z) standard normal or from what the model is conditioned on."""
 
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ LOG_VARIANCE_BOUND = 20.0
 """Log variances stay within +- this, smoothly: e^20 is beyond any latent's scale, and exponentials stay finite."""
 
 
+@final
 class NormalLatent(NamedTuple):
     """Independent normal numbers.
 

@@ -1,6 +1,7 @@
 """What the latents of an autoencoder carry: the divergence of each, which are active, whether all have collapsed."""
 
 from dataclasses import dataclass
+from typing import final
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 from modelwright.generative.vae.autoencoder import ACTIVE, AbstractAutoencoder
 
 
+@final
 @dataclass(frozen=True)
 class LatentReport:
     """What each latent says of the examples that were looked at.
