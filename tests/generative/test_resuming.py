@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from trained_models import BITS, Duel, Normal, same, vae
+from trained_models import BITS, Duel, Normal, OwnStream, same, vae
 
 from modelwright.core.errors import ConfigurationError, StorageError
 from modelwright.generative.training import Trainer, TrainingSettings
@@ -33,6 +33,17 @@ def test_buffers_and_several_optimisers_are_resumed_too(tmp_path):
     fit = Trainer(Duel(), settings).fit(x, steps=20, checkpoint_dir=tmp_path)
     assert same(whole, fit.model)
     assert int(fit.model.place[...]) == 40
+
+
+def test_streams_of_keys_within_a_model_are_resumed_too(tmp_path):
+    x = np.random.default_rng(0).normal(size=(24, 2)).astype(np.float32)
+    settings = TrainingSettings(batch_size=4)
+    whole, parts = OwnStream(), OwnStream()
+    Trainer(whole, settings).fit(x, steps=20)
+    Trainer(parts, settings).fit(x, steps=7, checkpoint_dir=tmp_path)
+    resumed = Trainer(OwnStream(), settings).fit(x, steps=20, checkpoint_dir=tmp_path).model
+    assert (whole.mean[...] == resumed.mean[...]).all()
+    assert int(resumed.dropout.rngs.count[...]) == 20
 
 
 KILLED = """

@@ -90,6 +90,20 @@ class Duel(AbstractGenerativeModel):
         return Loss(product, {"product": product, "seen": model.place[...]})
 
 
+class OwnStream(AbstractGenerativeModel):
+    """A mean of data of which each number is left out by a stream of keys that the model keeps, as Flax offers it."""
+
+    family = "test"
+    example_shape = (2,)
+
+    def __init__(self):
+        self.mean = nnx.Param(jnp.zeros(2))
+        self.dropout = nnx.Dropout(0.5, rngs=nnx.Rngs(0))
+
+    def loss(self, batch, *, key, step):
+        return Loss(jnp.square(self.dropout(batch.x) - self.mean[...]).sum(-1).mean(), {})
+
+
 class Slopes(AbstractGenerativeModel):
     """Two numbers with losses of constant slope, along which each update of Adam is the learning rate of that step."""
 

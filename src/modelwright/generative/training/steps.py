@@ -144,7 +144,8 @@ def _update(
     def made() -> Any:
         changes, optimizer = program.optimizer(place).update(gradient, state.optimizers[place], moved)
         after = (optax.apply_updates(moved, changes), optimizer, rest)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
+        # keys, which a model of another house may hold, have no astype
+        return jax.tree.map(lambda new, old: new if new.dtype == old.dtype else new.astype(old.dtype), after, before)
 
     moved, optimizer, rest = jax.lax.cond(fine, made, lambda: before)
     optimizers = list(state.optimizers)
