@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, final, runtime_checkable
+from typing import Any, NoReturn, final
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError, ConfigurationError
+from modelwright.generative.autoregressive.model import Continuing
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective, own_loss
 from modelwright.modalities.codec import AbstractCodec
@@ -161,17 +162,6 @@ class AdaptedModel(AbstractGenerativeModel):
     def _inside(self, batch: Batch, key: PRNGKeyArray) -> tuple[Batch, Array]:
         z, log_det = self.codec.encode(batch.x, key)
         return Batch(z, batch.cond), log_det
-
-
-@runtime_checkable
-class Continuing(Protocol):
-    """A model that goes on from a prompt."""
-
-    def continue_from(
-        self, prompt: Array, n_tokens: int, *, key: PRNGKeyArray, cond: Any = None, **choice: Any
-    ) -> Array:
-        """Prompt and what follows, shape (n, given + n_tokens)."""
-        ...
 
 
 def _is_text(prompt: Any, codec: AbstractCodec) -> bool:
