@@ -79,7 +79,11 @@ def image_grid(images: np.ndarray) -> bytes:
 
 
 def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes:
-    """A PNG of points in the plane, shape (n, 2), over those of the data."""
+    """A PNG of points in the plane, shape (n, 2), over those of the data.
+
+    The frame is that of all but the outermost thousandth on each side, with a margin: one sample far away would leave
+    a speck of the others. How many lie beyond is written above.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4, 4), dpi=150, layout="constrained")
@@ -89,6 +93,13 @@ def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes:
     size = 6 if len(samples) <= 500 else 1  # many points show a density, few are shown one by one
     axes.scatter(samples[:, 0], samples[:, 1], s=size, color="C0", label="samples")
     axes.set_aspect("equal")
+    low, high = np.quantile(samples, [0.001, 0.999], axis=0)
+    margin = 0.1 * np.maximum(high - low, 1e-6)
+    beyond = int(((samples < low - margin) | (samples > high + margin)).any(-1).sum())
+    if beyond:
+        (left, bottom), (right, top) = low - margin, high + margin
+        axes.set(xlim=(left, right), ylim=(bottom, top))
+        axes.set_title(f"{beyond} of {len(samples):,} lie beyond", fontsize="small")
     if data is not None:
         axes.legend(frameon=False)
     return _png(figure)
