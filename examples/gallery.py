@@ -9,8 +9,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from modelwright.catalog.generative_data import looked_at, trained_on
 from modelwright.catalog.generative_files import write_samples
-from modelwright.catalog.generative_training import drawn, held_out_nats, trained_on
+from modelwright.catalog.generative_training import drawn, held_out_nats
 from modelwright.core.files import write_text
 from modelwright.data.examples import load_examples
 from modelwright.generative.training import Trainer, TrainingDefaults
@@ -22,7 +23,6 @@ NAMES = (
     "flow_moons",
     "flow_checkerboard",
     "real_nvp_eight_gaussians",
-    "continuous_rings",
     "maf_digits",
     "pixel_cnn_digits",
     "transformer_text",
@@ -38,7 +38,7 @@ def made(name: str, steps: int | None, folder: Path) -> list[str]:
     model = zoo.create_model(name, rngs=42, **overrides)
     data = load_examples(str(entry.expected.data))
     patience = TrainingDefaults.of(model).patience
-    fit = Trainer(model).fit(trained_on(model, data.train), eval_data=trained_on(model, data.valid), patience=patience)
+    fit = Trainer(model).fit(trained_on(model, data.train), eval_data=looked_at(model, data.valid), patience=patience)
     nats, error, kind = held_out_nats(model, data.test)
     shown = SHOWN.get(data.kind, 64)
     samples = drawn(model, shown, seed=0, label=None)
