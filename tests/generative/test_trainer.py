@@ -216,6 +216,8 @@ def test_windows_are_taken_everywhere():
     windows = Windows(jnp.arange(10), 4)
     assert windows.size == 7
     assert windows.take(jnp.array([0, 6])).x.tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
+    assert [Windows(jnp.arange(n), 4, stride=3).size for n in (0, 3, 4, 6, 7, 10)] == [0, 0, 1, 1, 2, 3]
+    assert Windows(jnp.arange(10), 4, stride=3).take(jnp.array([2])).x.tolist() == [[6, 7, 8, 9]]
 
 
 def test_conditions_go_with_their_examples():

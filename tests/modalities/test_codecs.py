@@ -151,6 +151,15 @@ def test_a_training_takes_a_text(of_text):
         as_examples("abcabba", of_text.inner)
 
 
+def test_a_text_held_out_is_looked_at_in_windows_that_follow_each_other(of_text):
+    text = "abcabbacbbcabca"
+    train, found = as_examples(text, of_text), []
+    for held_out in (text, [text[:6], text[6:12]]):
+        model = nnx.clone(of_text)
+        found.append(Trainer(model, TrainingSettings(batch_size=4)).fit(train, steps=1, eval_data=held_out).evaluations)
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

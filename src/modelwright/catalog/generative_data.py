@@ -56,8 +56,8 @@ def looked_at(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows:
     """A part of the data as the trainer looks at it: a text in windows that follow each other, not in all of them."""
     if not isinstance(part.x, str):
         return trained_on(model, part)
-    x, length = prepared(model, part), model.example_shape[0]
-    return Rows(jnp.asarray(x[: len(x) // length * length].reshape(-1, length)))
+    length = model.example_shape[0]
+    return Windows(jnp.asarray(prepared(model, part)), length, stride=length)
 
 
 def prepared(model: AbstractGenerativeModel, part: Examples) -> np.ndarray:

@@ -77,23 +77,29 @@ class Rows(AbstractExamples):
 
 
 @final
-@partial(jax.tree_util.register_dataclass, data_fields=["sequence"], meta_fields=["length"])
+@partial(jax.tree_util.register_dataclass, data_fields=["sequence"], meta_fields=["length", "stride"])
 @dataclass(frozen=True)
 class Windows(AbstractExamples):
-    """Windows of one long sequence, one beginning at every place.
+    """Windows of one long sequence.
 
     Args:
         sequence: Shape (n, ...), such as the characters of a text.
         length: Of a window.
+        stride: Places between the beginnings of two windows; those of stride `length` follow each other.
+
+    Example:
+        >>> Windows(jnp.arange(7), 3, stride=3).take(jnp.array([0, 1])).x.tolist()
+        [[0, 1, 2], [3, 4, 5]]
     """
 
     sequence: Array
     length: int
+    stride: int = 1
 
     @property
     def size(self) -> int:
         """How many windows there are."""
-        return max(len(self.sequence) - self.length + 1, 0)
+        return max((len(self.sequence) - self.length) // self.stride + 1, 0)
 
     @property
     def numbers(self) -> Array:
@@ -101,21 +107,25 @@ class Windows(AbstractExamples):
         return self.sequence
 
     def take(self, numbers: Int[Array, " n"]) -> Batch:
-        """The windows that begin at these places."""
-        return Batch(self.sequence[numbers[:, None] + jnp.arange(self.length)])
+        """The windows of these numbers."""
+        return Batch(self.sequence[self.stride * numbers[:, None] + jnp.arange(self.length)])
 
     def fingerprint(self) -> dict[str, Any]:
         """Shapes, types and a checksum."""
-        return {"kind": "windows", "length": self.length, "sequence": _checksum(self.sequence)}
+        strides = {} if self.stride == 1 else {"stride": self.stride}
+        return {"kind": "windows", "length": self.length, **strides, "sequence": _checksum(self.sequence)}
 
 
-def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data") -> AbstractExamples:
+def as_examples(
+    data: Any, model: AbstractGenerativeModel, *, field: str = "data", overlapping: bool = True
+) -> AbstractExamples:
     """Examples from an array, a pair of arrays (examples, conditions), a `Batch`, a text, or examples as they are.
 
     Args:
         data: The examples, raw where the model has a codec that prepares them; `Rows` and `Windows` are prepared.
         model: That is to take them.
         field: What they are called in messages.
+        overlapping: Of a text, whether a window begins at every place, or where the one before it ends.
 
     Raises:
         DataError: they are of another shape than the model's, empty, not finite, or no numbers that it knows.
@@ -123,7 +133,8 @@ def as_examples(data: Any, model: AbstractGenerativeModel, *, field: str = "data
     if isinstance(data, AbstractExamples):
         found = jax.tree.map(jnp.asarray, data)
     elif isinstance(data, str):
-        found = Windows(jnp.asarray(_array(model.prepared(data), field)), model.example_shape[0])
+        length = model.example_shape[0]
+        found = Windows(jnp.asarray(_array(model.prepared(data), field)), length, 1 if overlapping else length)
     else:
         x, cond = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
         x, cond = _array(model.prepared(x), field), None if cond is None else _array(cond, f"the conditions of {field}")

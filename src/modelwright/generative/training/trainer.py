@@ -84,7 +84,7 @@ class Trainer:
             steps: Steps in all, those of the checkpoint that is resumed included; by default as the model's
                 configuration says (`steps` or `epochs` of its training defaults).
             batch_size: In place of the settings'.
-            eval_data: Examples that are not trained on.
+            eval_data: Examples that are not trained on; of a text, windows that follow each other.
             evaluate_every: Steps between two looks at them; a twentieth of the steps by default.
             patience: Stop after so many looks without a smaller loss, and keep the model as it was at the best; by
                 default as the model's configuration says, when there are eval_data.
@@ -107,7 +107,9 @@ class Trainer:
         if steps is None:
             steps = replace(defaults, settings=settings).steps_for(examples.size)
         steps = _whole(steps, "steps")
-        held_out = None if eval_data is None else as_examples(eval_data, self.model, field="eval_data")
+        held_out = None
+        if eval_data is not None:
+            held_out = as_examples(eval_data, self.model, field="eval_data", overlapping=False)
         if patience is None and held_out is not None:
             patience = defaults.patience
         patience = None if patience is None else _whole(patience, "patience")
