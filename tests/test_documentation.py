@@ -27,7 +27,7 @@ def example(name: str) -> ModuleType:
 
 def test_the_python_example_of_the_readme_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_security_log(simulate_security_log(n_users=30, n_days=6, seed=1), project / "logins.csv")
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     exec(compile(code.replace("n_samples=1000", "n_samples=100, n_tune=100"), "README.md", "exec"), {})
     verdict, heading, *rows = capsys.readouterr().out.splitlines()
     assert verdict.split(":")[0] in ("good", "warning", "problem")

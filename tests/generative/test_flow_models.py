@@ -226,7 +226,7 @@ def fitted_to_a_correlated_gaussian(model, steps):
         pytest.param(
             "NeuralSplineFlow", {"n_transforms": 2, "transform": "autoregressive"}, 1200, marks=pytest.mark.slow
         ),
-        pytest.param("ContinuousFlow", {"rtol": 1e-4, "atol": 1e-4}, 300, marks=pytest.mark.slow),
+        pytest.param("ContinuousFlow", {"rtol": 1e-4, "atol": 1e-4}, 600, marks=pytest.mark.slow),
     ],
     ids=["RealNVP", "MAF", "IAF", "spline couplings", "spline autoregressive", "continuous"],
 )

@@ -34,6 +34,6 @@ class IAF(AbstractFlow):
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "IAF":
         """The model that a configuration asks for."""
         shape, condition = reading.input_dim(), Condition.read(reading)
-        n, activation = math.prod(shape), reading.activation("silu")
+        n, activation = math.prod(shape), reading.activation("relu")
         make = masked_autoregressive(reading, n, Affine(), condition.width, activation, rngs=rngs)
         return cls(stack_of(reading, n, lambda: Inverted(make()), rngs=rngs), shape, condition=condition)

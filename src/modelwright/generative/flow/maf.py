@@ -29,6 +29,6 @@ class MAF(AbstractFlow):
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "MAF":
         """The model that a configuration asks for."""
         shape, condition = reading.input_dim(), Condition.read(reading)
-        n, activation = math.prod(shape), reading.activation("silu")
+        n, activation = math.prod(shape), reading.activation("relu")
         make = masked_autoregressive(reading, n, Affine(), condition.width, activation, rngs=rngs)
         return cls(stack_of(reading, n, make, rngs=rngs), shape, condition=condition)

@@ -30,6 +30,6 @@ class RealNVP(AbstractFlow):
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "RealNVP":
         """The model that a configuration asks for."""
         shape, condition = reading.input_dim(), Condition.read(reading)
-        n, activation = math.prod(shape), reading.activation("silu")
+        n, activation = math.prod(shape), reading.activation("relu")
         make = dense_coupling(reading, n, Affine(), condition.width, activation, rngs=rngs)
         return cls(stack_of(reading, n, make, rngs=rngs), shape, condition=condition)
