@@ -10,6 +10,7 @@ import pytest
 from trained_models import BITS, Duel, Normal, OwnStream, same, vae
 
 from modelwright.core.errors import ConfigurationError, StorageError
+from modelwright.factory.stored_models import load_model
 from modelwright.generative.training import Trainer, TrainingSettings
 
 
@@ -89,6 +90,21 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         BITS, steps=9, checkpoint_dir=tmp_path, resume=False
     )
     assert fit.steps == 9
+
+
+def test_a_checkpoint_is_a_model_too(tmp_path):
+    arguments = {"eval_data": BITS[:32], "evaluate_every": 2, "patience": 3, "checkpoint_dir": tmp_path}
+    fit = Trainer(vae(), TrainingSettings(learning_rate=0.2)).fit(BITS, steps=60, **arguments)
+    assert fit.best[0] < fit.steps
+    model = load_model(tmp_path)
+    assert same(model, fit.model)
+    assert model.begun
+
+
+def test_a_checkpoint_of_a_model_made_by_hand_is_no_model(tmp_path):
+    Trainer(Normal(), TrainingSettings()).fit(np.ones((8, 2)), steps=2, checkpoint_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match=r"model: the checkpoint in .* not made from a configuration alone"):
+        load_model(tmp_path)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):

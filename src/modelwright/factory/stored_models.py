@@ -63,9 +63,7 @@ def model_from_parts(document: Mapping[str, Any], arrays: Path) -> "AbstractGene
         raise StorageError(
             "the model's description is of another format", expected=f"format {FORMAT}", got=document.get("format")
         )
-    config = ModelConfiguration.from_mapping(document["configuration"], source=DESCRIPTION)
-    modality = None if document["modality"] is None else codec_from_document(document["modality"])
-    model = create_model(config, rngs=0, modality=modality)
+    model = _made(document, DESCRIPTION)
     state = nnx.state(model)
     found = put_back(nnx.to_pure_dict(state), read_arrays(arrays, document["sha256"]), source=str(arrays))
     nnx.replace_by_pure_dict(state, found)
@@ -96,16 +94,47 @@ def save_model(model: "AbstractGenerativeModel", folder: Path | str) -> Path:
 
 
 def load_model(folder: Path | str) -> "AbstractGenerativeModel":
-    """The model that `save_model` wrote.
+    """The model that `save_model` wrote, or that of a training's checkpoint: as it was at its best look so far.
 
     Raises:
-        NotFoundError: there is none. StorageError: a file is damaged, or of another version.
+        NotFoundError: there is none. StorageError: a file is damaged, or of another version. ConfigurationError: the
+            checkpoint is of a model that was made by hand.
     """
+    from modelwright.generative.training.checkpoints import MANIFEST
+
     folder = Path(folder)
     if not (folder / DESCRIPTION).is_file():
+        if (folder / MANIFEST).is_file():
+            return _model_of_checkpoint(folder)
         raise NotFoundError(f"there is no model in {folder}", field="model")
     document = read_json(folder / DESCRIPTION)
     return model_from_parts(document, folder / arrays_name(str(document.get("sha256"))))
+
+
+def _model_of_checkpoint(folder: Path) -> "AbstractGenerativeModel":
+    from flax import nnx
+
+    from modelwright.generative.training.checkpoints import read_manifest, read_part
+
+    recipe = read_manifest(folder)["training"]["recipe"]
+    if recipe is None:
+        raise ConfigurationError(
+            f"the checkpoint in {folder} is of a model that was not made from a configuration alone",
+            field="model",
+            todo="make the model as before and go on with its training: Trainer(model).fit(..., checkpoint_dir=...)",
+        )
+    model = _made(json.loads(recipe), str(folder))
+    _, *variables = nnx.split(model, nnx.Param, ...)
+    nnx.update(model, *read_part(folder, "best", tuple(variables)))
+    model.begun = True
+    return model
+
+
+def _made(document: Mapping[str, Any], source: str) -> "AbstractGenerativeModel":
+    """A model of a configuration and a modality, its numbers not yet those that are stored."""
+    config = ModelConfiguration.from_mapping(document["configuration"], source=source)
+    modality = None if document["modality"] is None else codec_from_document(document["modality"])
+    return create_model(config, rngs=0, modality=modality)
 
 
 def arrays_name(sha256: str) -> str:

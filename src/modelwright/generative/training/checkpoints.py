@@ -48,16 +48,46 @@ def read_checkpoint(folder: Path, what: dict[str, Any], like: Any) -> tuple[int,
     Raises:
         NotFoundError: there is none. ConfigurationError: it is of another training. StorageError: it is damaged.
     """
+    manifest = read_manifest(folder)
+    _same_training(manifest["training"], what, folder)
+    arrays, source = _arrays(folder, manifest)
+    return int(manifest["step"]), put_back(like, arrays, source=source), dict(manifest["history"])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder.
+
+    Raises:
+        NotFoundError: there is none. StorageError: it is damaged, or of another format.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFoundError(f"there is no checkpoint in {folder}", field="checkpoint_dir")
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
         raise StorageError(f"{path} is of another format", expected=f"format {FORMAT}", got=manifest.get("format"))
-    _same_training(manifest["training"], what, folder)
+    return manifest
+
+
+def read_part(folder: Path, name: str, like: Any) -> Any:
+    """One part of the state in a folder.
+
+    Args:
+        folder: Of the checkpoints.
+        name: Its key in the state.
+        like: A tree of the part's structure.
+
+    Raises:
+        NotFoundError: there is no checkpoint. StorageError: it is damaged, or of another structure.
+    """
+    arrays, source = _arrays(folder, read_manifest(folder))
+    part = {key: values for key, values in arrays.items() if key.startswith(f"{name}/")}
+    return put_back({name: like}, part, source=source)[name]
+
+
+def _arrays(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], str]:
     name, sha256 = manifest["arrays"]["file"], manifest["arrays"]["sha256"]
-    arrays = read_arrays(inside(folder, name, field=str(path)), sha256)
-    return int(manifest["step"]), put_back(like, arrays, source=str(folder / name)), dict(manifest["history"])
+    return read_arrays(inside(folder, name, field=str(folder / MANIFEST)), sha256), str(folder / name)
 
 
 def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
