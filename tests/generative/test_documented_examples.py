@@ -31,4 +31,4 @@ def test_the_family_of_the_readme_learns(tmp_path):
     (family,) = (code for code in blocks("README.md") if "register(" in code)
     (found,) = map(float, re.findall(r"-?\d+\.\d+", output_of(family, tmp_path)))
     at_the_mean = -3 * math.log(0.5 * math.sqrt(2 * math.pi))
-    assert abs(found - at_the_mean) < 0.25  # four standard errors of three log scales found from 500 examples, and steps
+    assert abs(found - at_the_mean) < 0.25  # four standard errors of the three log scales found from 500 examples
