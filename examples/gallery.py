@@ -9,9 +9,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from modelwright.catalog.generative_answers import drawn, held_out_nats
 from modelwright.catalog.generative_data import looked_at, trained_on
 from modelwright.catalog.generative_files import write_samples
-from modelwright.catalog.generative_training import drawn, held_out_nats
 from modelwright.core.files import write_text
 from modelwright.data.examples import load_examples
 from modelwright.generative.training import Trainer, TrainingDefaults

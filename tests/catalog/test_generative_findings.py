@@ -12,8 +12,8 @@ from modelwright.catalog.generative_findings import (
     figures_of,
     held_out_finding,
     latent_finding,
+    latent_findings,
 )
-from modelwright.catalog.generative_training import latent_findings
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.verdict import Grade
 from modelwright.data.examples import Examples

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from modelwright.catalog.generative_answers import shape_of_samples
 from modelwright.catalog.generative_files import check_samples_kind, write_samples
-from modelwright.catalog.generative_training import shape_of_samples
 from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.cli.app import main
 from modelwright.core.errors import ConfigurationError, StorageError
@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_drawn(proje
 
 
 def test_samples_that_a_file_cannot_hold_are_refused_before_anything_is_drawn(project, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("modelwright.catalog.generative_training.drawn", None)
+    monkeypatch.setattr("modelwright.catalog.generative_answers.drawn", None)
     out = str(tmp_path / "x.png")
     code, said = run(project, capsys, "sample", "vae_digits", "--n", "1001", "--out", out)
     assert code == 2

@@ -4,14 +4,24 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+
+from modelwright.catalog.generative_data import prepared
 from modelwright.core.verdict import Finding, Grade
+from modelwright.data.examples import Examples
+from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.generative.training import Fit
-from modelwright.generative.vae.report import LatentReport
+from modelwright.generative.vae.autoencoder import AbstractAutoencoder
+from modelwright.generative.vae.report import LatentReport, latent_report
+from modelwright.modalities import AdaptedModel
 from modelwright.zoo import ZooEntry
 
 RISE = 0.01
 """Nats for each number of an example by which the held-out loss may end above its best."""
 
+LOOKED_AT = 4096
+"""Examples that tell whether a latent is used."""
 
 ACTIVE_SHARE = 0.1
 """Share of the latent's numbers that must be active; where fewer are, the posterior has collapsed, or nearly so."""
@@ -146,3 +156,15 @@ def latent_finding(report: LatentReport) -> Finding:
     )
     advice += "a smaller latent, or a weaker decoder."
     return Finding("latent", label, report.n_active, Grade.WARNING, threshold, str(report), advice)
+
+
+def latent_findings(model: AbstractGenerativeModel, part: Examples) -> tuple[Finding, ...]:
+    """Of an autoencoder with a normal latent, whether it is used, on examples held out; of others nothing."""
+    inner = model.inner if isinstance(model, AdaptedModel) else model
+    if not isinstance(inner, AbstractAutoencoder):
+        return ()
+    x = jnp.asarray(prepared(model, part)[:LOOKED_AT])
+    if isinstance(model, AdaptedModel):
+        x, _ = model.codec.encode(x, jax.random.key(0))
+    cond = jnp.asarray(part.labels[: len(x)]) if model.condition.width and part.labels is not None else None
+    return (latent_finding(latent_report(inner, x, cond=cond)),)

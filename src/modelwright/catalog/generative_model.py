@@ -127,8 +127,8 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             run: As in `predict`.
             out: A file that they are to be written to; one that cannot hold them is refused before they are drawn.
         """
+        from modelwright.catalog.generative_answers import drawn, shape_of_samples
         from modelwright.catalog.generative_files import check_samples_kind
-        from modelwright.catalog.generative_training import drawn, shape_of_samples
 
         model = self.model(self.trained_run(run))
         if out is not None:
@@ -163,7 +163,7 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         self, source: str | None, run: RunRecord, *, limit: int | None
     ) -> "tuple[list[int], LogProb, str]":
         """Row numbers of examples, their log probabilities, and which examples they are, in words."""
-        from modelwright.catalog.generative_training import log_probabilities, row_numbers
+        from modelwright.catalog.generative_answers import log_probabilities, row_numbers
 
         trained_on = inherited_data_options(run).get("data")
         if source is None and trained_on is None:
