@@ -41,6 +41,8 @@ def main() -> int:
     parser.add_argument("--training-draws", type=int, default=5, help="latents of the second model; 1 leaves it out")
     parser.add_argument("--hidden", type=int, nargs="+", default=[512, 512])
     parser.add_argument("--latent", type=int, default=50)
+    parser.add_argument("--warm-up", type=float, default=0.0, help="epochs in which the divergence's weight grows to 1")
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--test-images", type=int, default=10_000, help="the first of the test set")
@@ -76,13 +78,19 @@ def row(
     train: np.ndarray, test: np.ndarray, options: argparse.Namespace, steps: int, seed: int, training_draws: int
 ) -> float:
     """Train one model and print its row; minus the importance-weighted bound, nats per image."""
+    if options.warm_up and training_draws == 1:
+        warm_up_steps = round(options.warm_up * len(train) / options.batch)
+        model_class, parameters = "BetaVAE", {"beta": 1.0, "warm_up_steps": warm_up_steps}
+    else:
+        model_class, parameters = "VAE", {"training_draws": training_draws}
     configuration = ModelConfiguration(
         name="mnist",
-        model_class="modelwright.generative.vae.VAE",
+        model_class=f"modelwright.generative.vae.{model_class}",
         input_dim=(28, 28, 1),
         hidden_dims=options.hidden,
         output_dim=options.latent,
-        parameters={"training_draws": training_draws},
+        dropout_rate=options.dropout,
+        parameters=parameters,
     )
     model = create_model(configuration, rngs=seed)
     settings = TrainingSettings(

@@ -49,6 +49,13 @@ def test_closed_forms(choice, wanted):
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [1e-20, 1e-37, 1e-38, 1e-300])
+def test_the_coldest_draw_is_the_likeliest(temperature):
+    choice, logits = Choice(temperature), jnp.array([0.0, 1.0, 3.0])
+    np.testing.assert_array_equal(jnp.exp(choice.log_probabilities(logits)), [0.0, 0.0, 1.0])
+    assert choice.draw(logits, jax.random.key(0)) == 2
+
+
 def test_draws_go_with_the_probabilities():
     choice, logits = Choice(0.7, 3, 0.95), jnp.array([0.3, -1.0, 1.0, 0.9, -0.2])
     drawn = choice.draw(jnp.broadcast_to(logits, (20_000, 5)), jax.random.key(0))

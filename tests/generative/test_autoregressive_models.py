@@ -188,3 +188,21 @@ def test_training_refuses_data_outside_of_the_alphabet(name, wrong, message):
     x = batch.x.at[(1,) * batch.x.ndim].set(wrong)
     with pytest.raises(ConfigurationError, match=message):
         model.check(Batch(x, batch.cond))
+
+
+@pytest.mark.parametrize("levels", [2, 256, 300])
+def test_bytes_are_the_numbers_they_are(levels):
+    x = np.array([[0, 1, 255]], np.uint8)
+    for kind in (np.int32, np.float32):
+        np.testing.assert_array_equal(Levels(levels).known(x), Levels(levels).known(jnp.asarray(x, kind)))
+        np.testing.assert_array_equal(Levels(levels).symbols(x), Levels(levels).symbols(jnp.asarray(x, kind)))
+    model = build("MADE", (3,), levels=levels)
+    assert model.log_prob(jnp.asarray(x)).value == model.log_prob(jnp.asarray(x, jnp.int32)).value
+
+
+@pytest.mark.parametrize("levels", [255, 256, 1000, 65_536])
+def test_amplitudes_of_a_model_are_known_to_it(levels):
+    alphabet = MuLaw(levels)
+    values = alphabet.values(jnp.arange(levels))
+    assert alphabet.known(values).all()
+    assert (alphabet.symbols(values) == jnp.arange(levels)).all()

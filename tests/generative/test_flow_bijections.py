@@ -167,6 +167,25 @@ def test_normalisation_begins_with_mean_zero_and_deviation_one():
     np.testing.assert_allclose(log_det, -4.0 * np.log(deviations[0] * deviations[1]), rtol=1e-5)
 
 
+@pytest.mark.parametrize("constant", [0.0, 7.3, 101.3, 12345.678, -3e6])
+def test_a_constant_is_not_standardised_by_its_rounding(constant):
+    norm = ActNorm(2)
+    norm.begin(jnp.stack([jnp.full(512, constant), 1e-7 * jax.random.normal(jax.random.key(0), (512,))], -1))
+    assert norm.log_scale[0] == 0.0
+    assert norm.shift[0] == np.float32(constant)
+    assert abs(norm.log_scale[1] - np.log(1e-7)) < 0.1  # small numbers are no constants: three standard errors
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0, 10.0])
+def test_steep_splines_are_inverted_in_single_precision(scale):
+    spline, generator = RationalQuadraticSpline(8, 3.0), np.random.default_rng(0)
+    parameters = jnp.asarray(scale * generator.standard_normal((20_000, spline.n_parameters)), jnp.float32)
+    y = jnp.asarray(generator.uniform(-3.0, 3.0, 20_000), jnp.float32)
+    x, _ = spline.inverse(y, parameters)
+    # rounding of x, up to 3, times slopes of up to some thousands; where halves of a difference cancelled, it was 6
+    np.testing.assert_allclose(spline.forward(x, parameters)[0], y, atol=2e-3)
+
+
 def test_repeated_normalisations_begin_one_after_the_other():
     x = jax.random.normal(jax.random.key(0), (64, 3)) * 9.0 + 7.0
     stack = Repeated(lambda: Chain([ActNorm(3), coupling(3, Affine())]), 3)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from trained_models import BITS, Duel, Normal, OwnStream, same, vae
 
 from modelwright.core.errors import ConfigurationError, StorageError
 from modelwright.factory.stored_models import load_model
-from modelwright.generative.training import Trainer, TrainingSettings
+from modelwright.generative.training import Trainer, TrainingSettings, course
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
@@ -90,6 +91,40 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         BITS, steps=9, checkpoint_dir=tmp_path, resume=False
     )
     assert fit.steps == 9
+
+
+def test_an_interrupt_waits_until_steps_are_made(tmp_path, monkeypatch):
+    settings, advance, calls = TrainingSettings(learning_rate=0.01), course.advance, []
+    whole = Trainer(vae(), settings).fit(BITS, steps=60)
+
+    def pressed_meanwhile(*arguments):
+        found = advance(*arguments)  # what was given is donated, and what came back not yet anybody's
+        calls.append(arguments)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(course, "advance", pressed_meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(vae(), settings).fit(BITS, steps=60, checkpoint_dir=tmp_path)
+    assert len(calls) == 3
+    fit = Trainer(vae(), settings).fit(BITS, steps=60, checkpoint_dir=tmp_path, resume=True)
+    assert same(fit.model, whole.model)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_steps_that_were_broken_off_leave_the_checkpoint_before(tmp_path, monkeypatch):
+    settings = TrainingSettings(learning_rate=0.01)
+    Trainer(vae(), settings).fit(BITS, steps=20, checkpoint_dir=tmp_path)
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def broken(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(course, "advance", broken)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(vae(), settings).fit(BITS, steps=40, checkpoint_dir=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
 def test_a_checkpoint_is_a_model_too(tmp_path):

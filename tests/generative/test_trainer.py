@@ -22,7 +22,7 @@ from modelwright.factory import create_model
 from modelwright.generative.protocol import Loss
 from modelwright.generative.training import Rows, Trainer, TrainingDefaults, TrainingSettings, Windows
 from modelwright.generative.training.evaluation import held_out_loss
-from modelwright.generative.training.examples import numbers_of_steps
+from modelwright.generative.training.examples import as_examples, numbers_of_steps
 from modelwright.generative.training.placement import Placement
 from modelwright.generative.training.steps import MOST_LOST, advance
 
@@ -198,6 +198,17 @@ def test_half_precision_is_that_of_the_parameters_in_the_loss_alone():
     assert fit.model.mean[...].dtype == np.float32
 
 
+def test_half_precision_leaves_what_is_exact_alone():
+    config = ModelConfiguration(
+        name="x", model_class="modelwright.generative.flow.RealNVP", input_dim=2, hidden_dims=[4], parameters={}
+    )
+    x = np.random.default_rng(0).normal([1001.9, -501.1], 1.0, (256, 2))
+    settings = TrainingSettings(batch_size=256, learning_rate=1e-9, precision="bfloat16")
+    fit = Trainer(create_model(config, rngs=0), settings).fit(x, steps=1, eval_data=x)
+    # shifts of the data in half precision would be off by up to 2 of their deviations; networks are off by 1/256
+    assert fit.history["loss"][0] == pytest.approx(fit.evaluations[-1][1], abs=0.02)
+
+
 def test_half_precision_is_near_single():
     single = Trainer(vae(), TrainingSettings(batch_size=96)).fit(BITS, steps=3).history["loss"]
     half = Trainer(vae(), TrainingSettings(batch_size=96, precision="bfloat16")).fit(BITS, steps=3)
@@ -311,6 +322,14 @@ def test_several_devices_reach_what_one_does():
 def test_data_that_do_not_fit_are_refused(data, message):
     with pytest.raises(DataError, match=message.replace("(1, 6)", r"\(1, 6\)")):
         Trainer(vae()).fit(data, steps=1)
+
+
+def test_large_whole_numbers_stay_what_they_are():
+    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=3, hidden_dims=[4])
+    data = [[3_000_000_000, 1, 2**40]]
+    assert as_examples(data, create_model(config, rngs=0)).x.tolist() == np.asarray(data, np.float32).tolist()
+    with pytest.raises(DataError, match=r"data: numbers that the model does not know; .* got '5 to 4.29497e\+09'"):
+        as_examples(np.array([[2**32 + 5] + [5] * 5]), vae())
 
 
 def test_what_cannot_be_trained_is_refused():

@@ -162,8 +162,25 @@ def test_codebook_follows_the_moving_averages():
     z = jnp.array([[0.2], [0.4], [2.0]])
     codebook.update(z, codebook.nearest(z), jax.random.key(0))
     # N = 0.9 + 0.1 n, m = 0.9 m + 0.1 sum of z
-    np.testing.assert_allclose(codebook.counts[...], [1.1, 1.0], rtol=1e-4)  # the smoothing is 1e-5
-    np.testing.assert_allclose(codebook.vectors[...].ravel(), [0.06 / 1.1, 1.1], rtol=1e-4)
+    np.testing.assert_allclose(codebook.counts[...], [1.1, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(codebook.vectors[...].ravel(), [0.06 / 1.1, 1.1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.99, 0.9999])
+def test_a_codebook_stays_where_its_data_stay(decay):
+    codebook = Codebook(64, 1, decay=decay, restart_share=0.0, rngs=nnx.Rngs(0))
+    codebook._put(jnp.arange(64.0)[:, None], jnp.ones(64))
+    graph, state = nnx.split(codebook)
+    z = jnp.asarray([[3.0]] * 5 + [[7.0]])  # the other codes are never used
+
+    def update(state, key):
+        codebook = nnx.merge(graph, state)
+        codebook.update(z, codebook.nearest(z), key)
+        return nnx.state(codebook), None
+
+    state, _ = jax.jit(lambda state: jax.lax.scan(update, state, jax.random.split(jax.random.key(0), 20_000)))(state)
+    vectors = np.asarray(nnx.merge(graph, state).vectors[...]).ravel()
+    np.testing.assert_allclose(vectors, np.arange(64.0), rtol=1e-4)  # rounding of as many quotients, without drift
 
 
 def test_dead_codes_start_again_where_data_are():

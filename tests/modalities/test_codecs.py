@@ -13,6 +13,7 @@ from flax import nnx
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError, ConfigurationError, DataError, NotFoundError
 from modelwright.factory import create_model
+from modelwright.generative.evaluation.likelihood import bits_per_dim
 from modelwright.generative.log_prob import LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 from modelwright.generative.training import Rows, Trainer, TrainingSettings, Windows
@@ -103,6 +104,21 @@ def test_images_become_black_and_white_at_half_or_by_chance():
     draws = jnp.stack([chance.encode(x, jax.random.key(k))[0][0] for k in range(500)])
     # four standard errors of a share of 500
     np.testing.assert_allclose(draws.mean(0), x[0] / 16, atol=4 * 0.5 / np.sqrt(500))
+
+
+def test_what_is_said_of_black_and_white_is_not_said_of_greys():
+    config = ModelConfiguration(
+        name="x", model_class="modelwright.generative.autoregressive.MADE", input_dim=1, hidden_dims=[4]
+    )
+    raw = jnp.arange(256)[:, None]
+    half = create_model(config, rngs=0, modality="image").log_prob(raw)
+    drawn = create_model(config, rngs=0, modality={"name": "image", "binarize": "sample"}).log_prob(raw)
+    plain = create_model(config, rngs=0, modality={"name": "image", "levels": 2}).log_prob(raw[:2])
+    assert (half.kind, drawn.kind, plain.kind) == ("exact", "bound", "exact")
+    assert str(bits_per_dim(half, (1,))).endswith("of the image in black and white, split at half of the levels")
+    assert plain.of == ""
+    with pytest.raises(ConfigurationError, match=r"of: probabilities of different things do not compare"):
+        half.minus(LogProb(half.value, "exact"))
 
 
 def test_channels_first_are_turned_at_the_door():

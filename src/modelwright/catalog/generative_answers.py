@@ -53,7 +53,7 @@ def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: 
         rows = slice(start, start + BLOCK)
         cond = None if labels is None else jnp.asarray(labels[rows])
         found.append(block(state, jnp.asarray(x[rows]), cond, jax.random.fold_in(jax.random.key(0), k)))
-    return LogProb(jnp.concatenate([each.value for each in found]), found[0].kind)
+    return LogProb(jnp.concatenate([each.value for each in found]), found[0].kind, found[0].of)
 
 
 def row_numbers(model: AbstractGenerativeModel, part: Examples, n: int) -> list[int]:

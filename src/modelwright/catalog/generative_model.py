@@ -140,7 +140,7 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         rows, found, note = self._log_probabilities(params["data"], run, limit=params["limit"])
         values = [round(float(value), 4) for value in found.value]
         return {
-            "title": "Log probabilities, nats",
+            "title": f"Log probabilities of {found.of}, nats" if found.of else "Log probabilities, nats",
             "predictions": [{"example": k, "log_prob": value} for k, value in zip(rows, values, strict=True)],
             "credible_intervals": [{"kind": found.kind} for _ in values],
             "notes": [note],
@@ -156,7 +156,8 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         rows, found, note = self._log_probabilities(options.get("data"), run, limit=None)
         frame = pd.DataFrame({"example": rows, "surprise": -np.asarray(found.value, float)})
         frame = frame.sort_values("surprise", ascending=False, ignore_index=True, kind="stable")
-        meaning = f"surprise is minus the log probability in nats ({found.kind})"
+        of = f" of {found.of}" if found.of else ""
+        meaning = f"surprise is minus the log probability{of} in nats ({found.kind})"
         return Scored(frame, ("example", "surprise"), (meaning, note))
 
     def _log_probabilities(

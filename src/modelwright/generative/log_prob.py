@@ -16,7 +16,7 @@ WORDS = {"exact": "an exact value", "bound": "a lower bound", "unnormalized": "a
 
 
 @final
-@partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["kind"])
+@partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["kind", "of"])
 @dataclass(frozen=True)
 class LogProb:
     """Log probabilities or densities.
@@ -24,6 +24,7 @@ class LogProb:
     Args:
         value: Nats per example, shape (n,).
         kind: "exact", "bound" (the true value is at least this on average) or "unnormalized" (known up to a constant).
+        of: What they are the probabilities of, where that is not the examples themselves but what was made of them.
 
     Example:
         >>> exact, bound = LogProb(jnp.array([-1.0]), "exact"), LogProb(jnp.array([-1.5]), "bound")
@@ -37,6 +38,7 @@ two of one kind; pass although_unlike=True where a bound may stand for the value
 
     value: Float[Array, " n"]
     kind: Kind
+    of: str = ""
 
     def mean(self) -> Float[Array, ""]:
         """The mean over the examples, nats."""
@@ -50,7 +52,8 @@ two of one kind; pass although_unlike=True where a bound may stand for the value
             although_unlike: Compare although one is a bound and the other is not.
 
         Raises:
-            ConfigurationError: the two are of different kinds, or either is known up to a constant only.
+            ConfigurationError: the two are of different kinds or of different things, or either is known up to a
+                constant only.
         """
         for one in (self, other):
             if one.kind == "unnormalized":
@@ -63,5 +66,13 @@ two of one kind; pass although_unlike=True where a bound may stand for the value
                 field="kind",
                 expected="two of one kind",
                 todo="pass although_unlike=True where a bound may stand for the value",
+            )
+        if self.of != other.of:
+            raise ConfigurationError(
+                "probabilities of different things do not compare",
+                field="of",
+                expected=self.of or "the examples themselves",
+                got=other.of or "the examples themselves",
+                todo="ask both models about the same data",
             )
         return self.value - other.value

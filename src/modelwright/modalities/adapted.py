@@ -106,7 +106,7 @@ class AdaptedModel(AbstractGenerativeModel):
         of_codec, of_model = jax.random.split(jax.random.key(0) if key is None else key)
         z, log_det = self.codec.encode(x, of_codec)
         found = self.inner.log_prob(z, key=of_model, cond=cond)
-        return LogProb(found.value + log_det, self.codec.kind_of(found.kind))
+        return LogProb(found.value + log_det, self.codec.kind_of(found.kind), self.codec.probability_of or found.of)
 
     def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
         """The latent of each prepared example."""

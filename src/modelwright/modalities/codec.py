@@ -74,6 +74,11 @@ class AbstractCodec(ABC):
     def kind_of(self, kind: Kind) -> Kind:
         """What a log probability of the model becomes for raw data."""
 
+    @property
+    def probability_of(self) -> str:
+        """What log probabilities are of, where that is not the raw data but what the codec makes of them."""
+        return ""
+
     @abstractmethod
     def to_document(self) -> dict[str, Any]:
         """All that it takes to make it again, plain data."""

@@ -168,8 +168,20 @@ class ImageCodec(AbstractCodec):
         return jnp.clip(jnp.floor(y * self.levels), 0, self.levels - 1).astype(jnp.int32)
 
     def kind_of(self, kind: Kind) -> Kind:
-        """With the gaps filled, an exact density is a bound of the image's log probability."""
-        return "bound" if self.takes == "real" and kind == "exact" else kind
+        """With the gaps filled, an exact density is a bound of the image's log probability.
+
+        So it is with black and white that is drawn: of the probability that what is drawn and the model agree.
+        """
+        by_chance = self.takes == "real" or (self.takes == "binary" and self.binarize == "sample")
+        return "bound" if by_chance and kind == "exact" else kind
+
+    @property
+    def probability_of(self) -> str:
+        """Of an image in black and white, where the raw one has more levels."""
+        if self.takes != "binary" or self.levels == 2:
+            return ""
+        drawn = "drawn by its greys" if self.binarize == "sample" else "split at half of the levels"
+        return f"the image in black and white, {drawn}"
 
     def to_document(self) -> dict[str, Any]:
         """All that it takes to make it again."""

@@ -20,7 +20,6 @@ import numpy as np
 from modelwright.bayesian.inference.autoguides import begun_at, settled_guide
 from modelwright.bayesian.inference.data_models import AbstractDataModel, Init, check_init
 from modelwright.bayesian.inference.fit_result import Subject
-from modelwright.bayesian.inference.interrupting import NotedInterrupt, note_interrupts
 from modelwright.bayesian.inference.model_sites import check_guide, find_sites, has_shape
 from modelwright.bayesian.inference.svi_checkpoint import Checkpoints, Keeper, fingerprint_of
 from modelwright.bayesian.inference.svi_course import Course
@@ -38,6 +37,7 @@ from modelwright.bayesian.inference.svi_steps import (
 from modelwright.bayesian.inference.tracing import TRACING, Call
 from modelwright.bayesian.inference.variational_fit import VariationalFit
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.noted_interrupts import NotedInterrupt, note_interrupts
 from modelwright.core.progress import ProgressCallback, ProgressEvent, ignore_progress
 from modelwright.core.seeds import check_seed
 

@@ -71,10 +71,11 @@ class Levels(AbstractAlphabet):
 
     def symbols(self, x: Array) -> Int[Array, "*n"]:
         """The numbers themselves as integers."""
-        return jnp.clip(x, 0, self.levels - 1).astype(jnp.int32)
+        return jnp.clip(_wide(x), 0, self.levels - 1).astype(jnp.int32)
 
     def known(self, x: Array) -> Bool[Array, "*n"]:
         """Whole numbers from 0 to levels - 1."""
+        x = _wide(x)
         return (x == jnp.floor(x)) & (x >= 0) & (x < self.levels)
 
     def values(self, symbols: Int[Array, "*n"]) -> Array:
@@ -118,4 +119,10 @@ class MuLaw(AbstractAlphabet):
         """The amplitude in the middle of every step, on the squeezed scale."""
         mu = self.levels - 1
         squeezed = 2.0 * symbols / mu - 1.0
-        return jnp.sign(squeezed) * jnp.expm1(jnp.abs(squeezed) * np.log1p(mu)) / mu
+        loud = jnp.expm1(jnp.abs(squeezed) * np.log1p(mu)) / mu
+        return jnp.sign(squeezed) * jnp.minimum(loud, 1.0)  # rounding may carry the loudest beyond
+
+
+def _wide(x: Array) -> Array:
+    """Whole numbers in a type that holds `levels`, too: in bytes, 256 is 0."""
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.int32)

@@ -10,6 +10,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.values import Refusal, to_float, to_integer
 
+COLDEST = 1e-30
+"""A temperature below this is taken for 0: numbers in single precision would not hold logits divided by it."""
+
 
 @final
 @dataclass(frozen=True)
@@ -61,11 +64,16 @@ class Choice:
         if not good:
             raise ConfigurationError("not accepted", field=name, expected=expected, got=value)
 
+    @property
+    def _is_cold(self) -> bool:
+        return self.temperature < COLDEST
+
     def log_probabilities(self, logits: Float[Array, "*n levels"]) -> Float[Array, "*n levels"]:
         """Log probabilities of the symbols that are kept, -inf for the others."""
         levels = logits.shape[-1]
-        k = 1 if self.temperature == 0.0 else levels if self.top_k is None else min(self.top_k, levels)
-        scaled = jax.nn.log_softmax(logits if self.temperature == 0.0 else logits / self.temperature)
+        k = 1 if self._is_cold else levels if self.top_k is None else min(self.top_k, levels)
+        above = logits - logits.max(-1, keepdims=True)  # or a low temperature would make infinite numbers of them
+        scaled = jax.nn.log_softmax(above if self._is_cold else above / self.temperature)
         if k == levels and self.top_p is None:
             return scaled
         order = jnp.argsort(-scaled, axis=-1)  # stable: equal ones stay in the order of the symbols
@@ -80,6 +88,6 @@ class Choice:
 
     def draw(self, logits: Float[Array, "*n levels"], key: PRNGKeyArray) -> Int[Array, "*n"]:
         """One symbol for each row of logits."""
-        if self.temperature == 0.0:
+        if self._is_cold:
             return jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return jax.random.categorical(key, self.log_probabilities(logits)).astype(jnp.int32)

@@ -26,6 +26,7 @@ class BitsPerDimension:
         kind: "exact", or "bound": the true number is at most this.
         n_examples: How many.
         n_dimensions: Numbers of one example.
+        of: As of `LogProb`.
     """
 
     value: float
@@ -33,10 +34,12 @@ class BitsPerDimension:
     kind: Kind
     n_examples: int
     n_dimensions: int
+    of: str = ""
 
     def __str__(self) -> str:
         words = "at most " if self.kind == "bound" else ""
-        return f"{words}{self.value:.4f} +- {self.standard_error:.4f} bits per dimension"
+        of = f" of {self.of}" if self.of else ""
+        return f"{words}{self.value:.4f} +- {self.standard_error:.4f} bits per dimension{of}"
 
 
 def bits_per_dim(log_prob: LogProb, shape: Sequence[int]) -> BitsPerDimension:
@@ -63,7 +66,8 @@ def bits_per_dim(log_prob: LogProb, shape: Sequence[int]) -> BitsPerDimension:
         )
     nats, dimensions = np.asarray(log_prob.value, np.float64), math.prod(shape)
     bits = -nats / (dimensions * math.log(2.0))
-    return BitsPerDimension(float(bits.mean()), _standard_error(bits), log_prob.kind, len(bits), dimensions)
+    error = _standard_error(bits)
+    return BitsPerDimension(float(bits.mean()), error, log_prob.kind, len(bits), dimensions, log_prob.of)
 
 
 @final

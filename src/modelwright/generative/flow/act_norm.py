@@ -3,13 +3,14 @@
 from typing import final
 
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array
 
 from modelwright.generative.flow.bijection import AbstractBijection, Moved, nothing
+from modelwright.generative.precision import PreciseParam
 
 SMALLEST = 1e-6
-"""A channel whose standard deviation is not above this is taken for constant, and its scale is left alone."""
+"""A channel whose standard deviation is not above this share of its largest number is taken for constant, and its scale
+is left alone: what varies is rounding."""
 
 
 @final
@@ -25,8 +26,8 @@ class ActNorm(AbstractBijection):
     """
 
     def __init__(self, n: int) -> None:
-        self.shift = nnx.Param(jnp.zeros(n))
-        self.log_scale = nnx.Param(jnp.zeros(n))
+        self.shift = PreciseParam(jnp.zeros(n))
+        self.log_scale = PreciseParam(jnp.zeros(n))
 
     def forward(self, x: Array, cond: Array | None = None) -> Moved:
         """Standardised."""
@@ -54,9 +55,11 @@ class ActNorm(AbstractBijection):
 
 
 def _moments(x: Array) -> tuple[Array, Array]:
-    axes = tuple(range(x.ndim - 1))
-    deviation = x.std(axes)
-    return x.mean(axes), jnp.where(deviation > SMALLEST, deviation, 1.0)
+    rows = x.reshape(-1, x.shape[-1])
+    moved = rows - rows[0]  # the mean of equal numbers would not be that number to the last digit
+    deviation = moved.std(0)
+    varies = deviation > SMALLEST * jnp.abs(rows).max(0)
+    return rows[0] + moved.mean(0), jnp.where(varies, deviation, 1.0)
 
 
 def _of_all(log_scale: Array, x: Array) -> Array:

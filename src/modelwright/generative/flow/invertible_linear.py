@@ -9,6 +9,7 @@ from jax.scipy.linalg import lu, solve_triangular
 from jaxtyping import Array, Float
 
 from modelwright.generative.flow.bijection import AbstractBijection, Fixed, Moved, nothing
+from modelwright.generative.precision import PreciseParam
 
 
 @final
@@ -33,9 +34,9 @@ class InvertibleLinear(AbstractBijection):
         scale = jnp.diag(upper)
         self.index = Fixed(permutation.argmax(1))
         self.signs = Fixed(jnp.sign(scale))
-        self.lower = nnx.Param(jnp.tril(lower, -1))
-        self.upper = nnx.Param(jnp.triu(upper, 1))
-        self.log_scale = nnx.Param(jnp.log(jnp.abs(scale)))
+        self.lower = PreciseParam(jnp.tril(lower, -1))
+        self.upper = PreciseParam(jnp.triu(upper, 1))
+        self.log_scale = PreciseParam(jnp.log(jnp.abs(scale)))
 
     def forward(self, x: Array, cond: Array | None = None) -> Moved:
         """W x."""

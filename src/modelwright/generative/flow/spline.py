@@ -92,8 +92,12 @@ class RationalQuadraticSpline(AbstractScalar):
         a = piece.height * (s - piece.slope) + risen * bend
         b = piece.height * piece.slope - risen * bend
         c = -s * risen
-        # c is at most 0; written so that nothing cancels where a is small (a straight piece)
-        xi = -2.0 * c / (b + jnp.sqrt(jnp.maximum(b**2 - 4.0 * a * c, 0.0)))
+        # c is at most 0. Of the two ways to write the root, the one in which nothing cancels: a may be small (a piece
+        # that is straight) where b is positive, and is not where b is negative.
+        root = jnp.sqrt(jnp.maximum(b**2 - 4.0 * a * c, 0.0))
+        rising = b >= 0.0
+        xi = jnp.where(rising, -2.0 * c, root - b) / jnp.where(rising, b + root, 2.0 * a)
+        xi = jnp.clip(xi, 0.0, 1.0)
         return jnp.where(inside, piece.x + xi * piece.width, y), jnp.where(inside, -_log_slope(piece, xi), 0.0)
 
     def knots(

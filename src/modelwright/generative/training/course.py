@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from modelwright.core.errors import ConfigurationError, StorageError
+from modelwright.core.noted_interrupts import NotedInterrupt, note_interrupts
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.seeds import named_seed
 from modelwright.generative.protocol import AbstractGenerativeModel
@@ -106,6 +107,7 @@ class Course:
         self.best: Any = None
         self.ended: Literal["complete", "early", "diverged"] = "complete"
         self.step = 0
+        self.is_whole = True
         looks = None if held_out is None else {"held_out": held_out.fingerprint(), "evaluate_every": every}
         self.what = {
             "settings": asdict(settings),
@@ -192,13 +194,19 @@ class Course:
 
     def train(self, folder: Path | None, checkpoint_seconds: float) -> None:
         """Make the steps that are left, and write checkpoints where there is a folder for them."""
-        stretch, compiled = 1, False
         if self.placement.note:
             self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=self.placement.note))
         due = time.perf_counter() + checkpoint_seconds / 6.0
         if self.step:
             note = f"going on from step {self.step:,} of a training that was stopped"
             self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=note))
+        with note_interrupts() as noted:
+            self._stretches(folder, due, checkpoint_seconds, noted)
+        if folder is not None:
+            self.keep(folder)
+
+    def _stretches(self, folder: Path | None, due: float, checkpoint_seconds: float, noted: NotedInterrupt) -> None:
+        stretch, compiled = 1, False
         while self.step < self.steps and self.ended == "complete":
             next_look = self.every - self.step % self.every
             count = min(stretch, self.steps - self.step, next_look)
@@ -216,11 +224,12 @@ class Course:
             if folder is not None and time.perf_counter() > due:
                 self.keep(folder)
                 due = time.perf_counter() + checkpoint_seconds
-        if folder is not None:
-            self.keep(folder)
+            if noted.pressed:
+                raise KeyboardInterrupt
 
     def _advance(self, count: int) -> None:
         """Make steps; fewer when the training diverges."""
+        self.is_whole = False
         updates = self.program.updates_per_step
         numbers = np.zeros((MOST_STEPS, updates, self.batch_size), np.int32)
         found = numbers_of_steps(
@@ -232,6 +241,7 @@ class Course:
         )
         before, self.step = self.step, int(self.state.step)
         self.latest = {name: np.asarray(values)[: self.step - before] for name, values in table.items()}
+        self.is_whole = True
 
     def _is_lost(self) -> bool:
         return bool((np.asarray(self.state.lost) > MOST_LOST).any())
@@ -270,7 +280,9 @@ class Course:
         return (self.state.params if self.state.average is None else self.state.average), self.state.rest
 
     def keep(self, folder: Path) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; of steps that were broken off in the middle there is none."""
+        if not self.is_whole:
+            return
         best = self._kept() if self.best is None else self.best
         kept = {"history": self.history, "evaluations": self.evaluations, "every": self.every}
         kept["devices"] = self.placement.n_devices

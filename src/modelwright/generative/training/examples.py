@@ -20,6 +20,9 @@ from modelwright.core.errors import DataError
 from modelwright.core.seeds import named_generator
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 
+MOST_WHOLE = 2**31 - 1
+"""Whole numbers beyond this are taken to fractions: on the device they have 32 bits, and would become others."""
+
 
 class AbstractExamples(ABC):
     """Examples by number; a pytree, so that compiled functions take it."""
@@ -197,7 +200,8 @@ def _array(values: Any, field: str) -> np.ndarray:
             expected="examples along the first axis, a pair of examples and conditions, or Windows of a sequence",
             got=come or type(values).__name__,
         )
-    return found.astype(np.float32) if found.dtype.kind == "f" else found
+    beyond = found.dtype.kind in "iu" and found.size and (found.max() > MOST_WHOLE or found.min() < -MOST_WHOLE)
+    return found.astype(np.float32) if found.dtype.kind == "f" or beyond else found
 
 
 def _checksum(values: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class TrainingSettings:
         beta2: Decay of Adam's second moment.
         clip: Largest norm of the whole gradient; None leaves it as it is.
         ema: Decay of a moving average of the parameters, which is then what is evaluated and kept; None for none.
-        precision: float32, or bfloat16 for the networks (parameters and optimiser stay in float32).
+        precision: float32, or bfloat16 for the networks (what is trained, and the optimiser, stay in float32).
         seed: Of the order of the data and of whatever is random in the losses.
 
     Raises:

@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from modelwright.generative.precision import lowered
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, Objective
 from modelwright.generative.training.examples import AbstractExamples
 from modelwright.generative.training.optimizer import optimizer_of
@@ -129,7 +130,7 @@ def _update(
 
     def value(moved: Any) -> tuple[Array, tuple[Loss, Any]]:
         params = nnx.merge_state(moved, others)
-        model = nnx.merge(program.graph, _lowered(params, program.settings), state.rest, copy=True)
+        model = nnx.merge(program.graph, _in_precision(params, program.settings), state.rest, copy=True)
         loss = objective.loss(model, batch, key, state.step)
         return loss.value.astype(jnp.float32), (loss, nnx.state(model, nnx.Not(nnx.Param)))
 
@@ -162,11 +163,8 @@ def _update(
     return state, {"loss": amount, **metrics, "gradient norm": norm}
 
 
-def _lowered(tree: Any, settings: TrainingSettings) -> Any:
-    """Parameters in the precision of the networks, which take their inputs to it."""
-    if settings.precision == "float32":
-        return tree
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == jnp.float32 else leaf, tree)
+def _in_precision(params: Any, settings: TrainingSettings) -> Any:
+    return params if settings.precision == "float32" else lowered(params)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)

@@ -123,7 +123,7 @@ class Trainer:
         course.begin(folder, resume)
         try:
             course.train(folder, checkpoint_seconds)
-        except KeyboardInterrupt:  # raised by the progress callback, between two stretches
+        except KeyboardInterrupt:  # between two stretches, from Ctrl-C that was noted or from the progress callback
             if folder is not None:
                 course.keep(folder)
             raise

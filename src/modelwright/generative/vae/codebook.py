@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-SMOOTHING = 1e-5
-"""Added to every code's count, so that one that is never used has a mean; from the paper's code, arbitrary."""
+UNUSED = 1e-20
+"""A moving average of uses below which a code stays where it is: the quotient of two such numbers says nothing."""
 
 
 @final
@@ -79,10 +79,10 @@ class Codebook(nnx.Module):
         counts = self.decay * self.counts[...] + (1.0 - self.decay) * n
         sums = self.decay * self.sums[...] + (1.0 - self.decay) * total
         mean = counts.mean()
-        smooth = (counts + SMOOTHING) / (1.0 + SMOOTHING / mean)
+        used = counts > UNUSED
+        means = jnp.where(used[:, None], sums / jnp.where(used, counts, 1.0)[:, None], self.vectors[...])
         dead = counts < self.restart_share * mean
-        vectors = jnp.where(dead[:, None], _drawn(z, self.size, key), sums / smooth[:, None])
-        self._put(vectors, jnp.where(dead, mean, smooth))
+        self._put(jnp.where(dead[:, None], _drawn(z, self.size, key), means), jnp.where(dead, mean, counts))
         return dead.sum()
 
     def _put(self, vectors: Float[Array, "size dim"], counts: Float[Array, " size"]) -> None:
