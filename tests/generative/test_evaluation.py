@@ -167,6 +167,12 @@ def test_a_difference_of_spread_is_seen_by_neighbours():
     assert classifier_two_sample(x, y, classifier="neighbours").told_apart
 
 
+@pytest.mark.parametrize("n", [5, 9, 10, 30])
+def test_few_examples_far_apart_are_told_apart_by_neighbours(n):
+    x = np.random.default_rng(4).standard_normal((n, 2))
+    assert classifier_two_sample(x, x[::-1] + 1000.0, classifier="neighbours").accuracy == 1.0
+
+
 def test_examples_are_never_predicted_by_what_has_seen_them():
     # two sets of the same rows: who has seen a row knows its neighbour; left out, the accuracy is at most one half
     x = np.random.default_rng(0).normal(size=(200, 4))

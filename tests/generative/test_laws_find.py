@@ -12,16 +12,23 @@ from instances import Instance, binary, configuration, real
 from sequential_instances import INSTANCES as SEQUENTIAL
 from vae_instances import INSTANCES as VAES
 
+from modelwright.factory.stored_models import load_model, save_model
 from modelwright.generative.autoregressive.made import MADE
 from modelwright.generative.autoregressive.transformer import Transformer
 from modelwright.generative.conditioning import Condition
+from modelwright.generative.flow.autoregressive import MaskedAutoregressive
+from modelwright.generative.flow.chain import Chain
 from modelwright.generative.flow.flow import AbstractFlow
+from modelwright.generative.flow.maf import MAF
+from modelwright.generative.flow.scalars import Affine
 from modelwright.generative.laws import autoregressive, codec, flow, general, vae
 from modelwright.generative.laws.law import Subject
+from modelwright.generative.nets.masked import MaskedNet
 from modelwright.generative.nets.stacked import stacked, through
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss
 from modelwright.generative.vae import vqvae
 from modelwright.generative.vae.autoencoder import AbstractAutoencoder
+from modelwright.generative.vae.codebook import Codebook
 from modelwright.modalities import ImageCodec
 
 
@@ -135,6 +142,34 @@ def test_a_network_in_a_circle_is_found_whatever_the_model_says(monkeypatch):
     # a shape of its own, as what is compiled for a model is kept by its structure
     model, batch = Instance(configuration("autoregressive.MADE", (3,), hidden_dims=[7]), binary((3,))).made()
     assert autoregressive.has_an_order(Subject(model, batch)).figure == 3.0
+
+
+def test_codes_that_pass_no_gradient_on_are_found(monkeypatch):
+    subject = Subject(*VAES["VQVAE, dense"].made("perturbed"))
+    assert vae.rounding_passes_gradients(subject).holds
+    monkeypatch.setattr(Codebook, "quantised", lambda self, z: (self.vectors_of(self.nearest(z)), self.nearest(z)))
+    assert not vae.rounding_passes_gradients(subject).holds
+
+
+@pytest.mark.parametrize("name", ["flow.MAF", "flow.NeuralSplineFlow", "flow.IAF", "autoregressive.MADE"])
+def test_a_single_number_has_no_parameters_that_train_nothing(name, tmp_path):
+    parameters = {"transform": "autoregressive"} if name.endswith("SplineFlow") else {}
+    examples = binary if name.endswith("MADE") else real
+    made = Instance(configuration(name, 1, hidden_dims=[7], parameters=parameters), examples((1,)))
+    subject = Subject(*made.made("perturbed"))
+    assert general.gradients_reach(subject).holds
+    again = load_model(save_model(subject.model, tmp_path))
+    np.testing.assert_array_equal(again.log_prob(subject.batch.x).value, subject.model.log_prob(subject.batch.x).value)
+
+
+def test_layers_that_see_nothing_are_found_wherever_they_stand():
+    net = MaskedNet(3, (8,), 2, order=(0, 1, 2), rngs=nnx.Rngs(0))
+    model = MAF(Chain([MaskedAutoregressive(net, Affine(), (0, 1, 2))]), (3,))
+    batch = Batch(jnp.asarray(np.random.default_rng(0).standard_normal((4, 3)), jnp.float32))
+    assert flow.masks_are_complete(Subject(model, batch)).holds
+    last = net.last.kernel
+    last[...] = 0.0 * last[...]
+    assert flow.masks_are_complete(Subject(model, batch)).figure == 3.0  # entries below the diagonal
 
 
 def test_an_inverse_that_is_wrong_in_the_fourth_digit_is_found(monkeypatch):

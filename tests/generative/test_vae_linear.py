@@ -9,9 +9,11 @@ from instances import configuration
 from scipy import stats
 
 from modelwright.factory import create_model
+from modelwright.generative.laws.vae import log_likelihood_by_quadrature
 from modelwright.generative.protocol import Batch
 from modelwright.generative.training.settings import TrainingSettings
 from modelwright.generative.training.trainer import Trainer
+from modelwright.generative.vae.latent import NormalLatent
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +72,21 @@ def test_trained_reaches_the_likelihood(data, optimum):
         model.importance_weighted(jnp.asarray(data, jnp.float32), 64, key=jax.random.key(0)).mean()
     )
     assert -0.01 < gap < 0.05  # nats; of 6.6, where a fresh model is hundreds below
+
+
+@pytest.mark.parametrize("noise", [1e-3, 0.03, 1.0])
+def test_quadrature_finds_posteriors_however_narrow(noise):
+    x = np.random.default_rng(1).standard_normal((4, 1)) + noise * np.random.default_rng(2).standard_normal((4, 3))
+    parameters = {"likelihood": "gaussian", "observation_scale": noise}
+    with jax.enable_x64(True):
+        model = create_model(configuration("vae.VAE", 3, hidden_dims=[], output_dim=1, parameters=parameters), rngs=0)
+        decoder = model.decoder.net.layers[0]
+        decoder.kernel.set_value(jnp.ones((1, 3)))
+        decoder.bias.set_value(jnp.zeros(3))
+        precision = 1.0 + 3.0 / noise**2
+        near = NormalLatent(
+            jnp.asarray(x.sum(1, keepdims=True) / noise**2 / precision), jnp.full((4, 1), -np.log(precision))
+        )
+        found = log_likelihood_by_quadrature(model, jnp.asarray(x), None, near)
+    exact = stats.multivariate_normal(np.zeros(3), np.ones((3, 3)) + noise**2 * np.eye(3)).logpdf(x)
+    np.testing.assert_allclose(found, exact, atol=1e-6)  # even steps, and nothing at their ends

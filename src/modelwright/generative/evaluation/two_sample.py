@@ -130,4 +130,5 @@ def _made(classifier: Classifier, n_train: int) -> Any:
 
     if classifier == "logistic":
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    return make_pipeline(StandardScaler(), KNeighborsClassifier(min(NEIGHBOURS, n_train)))
+    # fewer than there are of one kind: all of them together say nothing
+    return make_pipeline(StandardScaler(), KNeighborsClassifier(max(1, min(NEIGHBOURS, n_train // 2 - 1))))

@@ -167,16 +167,21 @@ class MaskedNet(nnx.Module):
             raise ConfigurationError(
                 "a masked network needs a hidden layer", field="hidden_dims", got=list(hidden_dims)
             )
+        self.shape = (n_in, outputs)
+        self.activation = activation
         own = tuple(place + 1 for place in places)
         seen = own + (0,) * context
         hidden = [hidden_degrees(width, n_in, context) for width in hidden_dims]
         out = tuple(degree for degree in own for _ in range(outputs))
+        self.is_constant = n_in == 1 and not context
+        if self.is_constant:  # nothing comes before the only number: units that see nothing would never be trained
+            self.hidden, self.direct = nnx.List(), None
+            self.last = MaskedLinear((), out, strict=True, rngs=rngs)
+            return
         narrow = any(len(set(degrees)) < len(set(hidden_degrees(n_in, n_in, context))) for degrees in hidden)
         self.hidden = nnx.List(MaskedLinear(a, b, rngs=rngs) for a, b in pairwise([seen, *hidden]))
         self.last = MaskedLinear(hidden[-1], out, strict=True, scale=last_scale, rngs=rngs)
         self.direct = MaskedLinear(seen, out, strict=True, scale=last_scale, rngs=rngs) if narrow else None
-        self.shape = (n_in, outputs)
-        self.activation = activation
 
     def __call__(
         self, x: Float[Array, "*n n_in"], cond: Float[Array, "*n context"] | None = None
@@ -189,7 +194,7 @@ class MaskedNet(nnx.Module):
         """
         seen = x if cond is None else jnp.concatenate([x, cond.astype(x.dtype)], axis=-1)
         nonlinear = activation_named(self.activation)
-        h = seen
+        h = seen[..., :0] if self.is_constant else seen
         for layer in self.hidden:
             h = nonlinear(layer(h))
         out = self.last(h) if self.direct is None else self.last(h) + self.direct(seen)
