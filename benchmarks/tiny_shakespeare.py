@@ -4,6 +4,7 @@
 
 4 layers x 4 heads x 128, 64 characters of context, batches of 12, AdamW (1e-3 falling to 1e-4 as a cosine, 100 steps
 of warm-up, weight decay 0.1, beta2 0.99, clipped at 1.0 a symbol), no dropout; the last tenth of the text is held out.
+Positions are rotary (J. Su et al., 2021, https://arxiv.org/abs/2104.09864); with `--positions learned` as in nanoGPT.
 Windows are of 65 characters: the last one has 64 before it. Printed are nats per held-out character
 
     given context    of the characters with 1 to 64 before them in their window: the figure that nanoGPT reports (1.88)
@@ -61,7 +62,7 @@ def main():
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--positions", choices=("learned", "rotary"), default="learned")
+    parser.add_argument("--positions", choices=("learned", "rotary"), default="rotary")
     asked = parser.parse_args()
     with gzip.open(asked.data_dir / "text" / "tiny_shakespeare.txt.gz", "rt", encoding="utf-8") as file:
         text = file.read()
