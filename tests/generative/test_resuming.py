@@ -136,6 +136,42 @@ def test_a_checkpoint_is_a_model_too(tmp_path):
     assert model.begun
 
 
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_checkpoint_whose_last_look_is_the_best_is_the_model_of_that_look(tmp_path, ema):
+    arguments = {"eval_data": BITS, "evaluate_every": 20, "patience": 5, "checkpoint_dir": tmp_path}
+    fit = Trainer(vae(), TrainingSettings(learning_rate=0.01, ema=ema)).fit(BITS, steps=49, **arguments)
+    assert fit.best[0] == 49
+    assert same(load_model(tmp_path), fit.model)
+
+
+def test_a_damaged_manifest_is_told_from_none(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": 2}')
+    with pytest.raises(StorageError, match=r"manifest.json is damaged: step is missing"):
+        load_model(tmp_path)
+    (tmp_path / "model.json").write_text('{"format": 1}')
+    with pytest.raises(StorageError, match=r"model.json describes no model: configuration is missing"):
+        load_model(tmp_path)
+
+
+def test_a_folder_that_takes_no_checkpoints_is_refused_before_a_step_is_made(tmp_path):
+    (tmp_path / "file").touch()
+    model = vae()
+    with pytest.raises(StorageError):
+        Trainer(model).fit(BITS, steps=1, checkpoint_dir=tmp_path / "file")
+    assert same(model, vae())
+
+
+def test_what_was_trained_is_in_the_model_although_the_disk_is_full(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise StorageError("no space left on device")
+
+    monkeypatch.setattr(course, "write_checkpoint", full)
+    model, settings = vae(), TrainingSettings(learning_rate=0.01)
+    with pytest.raises(StorageError):
+        Trainer(model, settings).fit(BITS, steps=5, checkpoint_dir=tmp_path)
+    assert same(model, Trainer(vae(), settings).fit(BITS, steps=5).model)
+
+
 def test_a_checkpoint_of_a_model_made_by_hand_is_no_model(tmp_path):
     Trainer(Normal(), TrainingSettings()).fit(np.ones((8, 2)), steps=2, checkpoint_dir=tmp_path)
     with pytest.raises(ConfigurationError, match=r"model: the checkpoint in .* not made from a configuration alone"):

@@ -92,6 +92,11 @@ def test_what_stands_in_lists_can_be_overridden():
     assert json.loads(model.recipe)["configuration"]["name"] == "mine"
 
 
+def test_steps_and_epochs_at_once_are_refused():
+    with pytest.raises(ConfigurationError, match="epochs: steps and epochs at once; give one of the two"):
+        zoo.configuration("vae_digits", steps=10, epochs=3)
+
+
 def test_steps_and_epochs_replace_each_other():
     assert "epochs" not in zoo.configuration("vae_digits", steps=5).training_defaults
 

@@ -114,7 +114,7 @@ def load_model(folder: Path | str) -> "AbstractGenerativeModel":
 def _model_of_checkpoint(folder: Path) -> "AbstractGenerativeModel":
     from flax import nnx
 
-    from modelwright.generative.training.checkpoints import read_manifest, read_part
+    from modelwright.generative.training.checkpoints import read_best, read_manifest
 
     recipe = read_manifest(folder)["training"]["recipe"]
     if recipe is None:
@@ -124,14 +124,17 @@ def _model_of_checkpoint(folder: Path) -> "AbstractGenerativeModel":
             todo="make the model as before and go on with its training: Trainer(model).fit(..., checkpoint_dir=...)",
         )
     model = _made(json.loads(recipe), str(folder))
-    _, *variables = nnx.split(model, nnx.Param, ...)
-    nnx.update(model, *read_part(folder, "best", tuple(variables)))
+    _, params, rest = nnx.split(model, nnx.Param, ...)
+    nnx.update(model, *read_best(folder, (params, rest)))
     model.begun = True
     return model
 
 
 def _made(document: Mapping[str, Any], source: str) -> "AbstractGenerativeModel":
     """A model of a configuration and a modality, its numbers not yet those that are stored."""
+    missing = next((name for name in ("configuration", "modality") if name not in document), None)
+    if missing is not None:
+        raise StorageError(f"{source} describes no model: {missing} is missing")
     config = ModelConfiguration.from_mapping(document["configuration"], source=source)
     modality = None if document["modality"] is None else codec_from_document(document["modality"])
     return create_model(config, rngs=0, modality=modality)

@@ -113,6 +113,8 @@ class Zoo:
         declared |= set(config.parameters)
         fields = [field for field in ModelConfiguration.model_fields if field not in (*_FIXED, "parameters")]
         document = config.to_document()
+        if {"steps", "epochs"} <= set(overrides):
+            raise ConfigurationError("steps and epochs at once", field="epochs", todo="give one of the two")
         for key, value in overrides.items():
             if key in fields:
                 document[key] = value

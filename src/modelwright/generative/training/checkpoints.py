@@ -5,6 +5,7 @@ state-STEP.safetensors       every array of the state
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -66,23 +67,37 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(path)
     if manifest.get("format") != FORMAT:
         raise StorageError(f"{path} is of another format", expected=f"format {FORMAT}", got=manifest.get("format"))
+    missing = next((name for name in ("step", "training", "history", "arrays") if name not in manifest), None)
+    if missing is not None:
+        raise StorageError(f"{path} is damaged: {missing} is missing")
     return manifest
 
 
-def read_part(folder: Path, name: str, like: Any) -> Any:
-    """One part of the state in a folder.
+def read_best(folder: Path, like: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Parameters and other variables of the model in a folder, as it was at its best look so far.
 
     Args:
         folder: Of the checkpoints.
-        name: Its key in the state.
-        like: A tree of the part's structure.
+        like: Parameters and other variables of the same structure.
 
     Raises:
         NotFoundError: there is no checkpoint. StorageError: it is damaged, or of another structure.
     """
-    arrays, source = _arrays(folder, read_manifest(folder))
-    part = {key: values for key, values in arrays.items() if key.startswith(f"{name}/")}
-    return put_back({name: like}, part, source=source)[name]
+    manifest = read_manifest(folder)
+    arrays, source = _arrays(folder, manifest)
+    looks = [(step, math.inf if loss is None else loss) for step, loss in manifest["history"]["evaluations"]]
+    names = ("best/0", "best/1")
+    # what is kept as the best is of regular looks, for a longer training to compare with; the last look is at the end
+    if looks and min(looks, key=lambda look: look[1])[0] == manifest["step"]:
+        averaged = any(name.startswith("state/average/") for name in arrays)
+        names = ("state/average" if averaged else "state/params", "state/rest")
+    params, rest = (
+        put_back(
+            {name: tree}, {key: value for key, value in arrays.items() if key.startswith(f"{name}/")}, source=source
+        )[name]
+        for name, tree in zip(names, like, strict=True)
+    )
+    return params, rest
 
 
 def _arrays(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], str]:

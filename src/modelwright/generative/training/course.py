@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from modelwright.core.errors import ConfigurationError, StorageError
+from modelwright.core.files import check_destination
 from modelwright.core.noted_interrupts import NotedInterrupt, note_interrupts
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.seeds import named_seed
@@ -127,6 +128,8 @@ class Course:
         if resume not in (True, False, "auto", "if usable"):
             expected = "True, False, 'auto' or 'if usable'"
             raise ConfigurationError("not accepted", field="resume", expected=expected, got=resume)
+        if folder is not None:
+            check_destination(folder / MANIFEST, field="checkpoint_dir")
         there = folder is not None and (folder / MANIFEST).is_file()
         if resume is True and not there:
             raise ConfigurationError(
@@ -193,7 +196,7 @@ class Course:
         self.ended = "diverged" if self._is_lost() else "early" if self._is_over() else "complete"
 
     def train(self, folder: Path | None, checkpoint_seconds: float) -> None:
-        """Make the steps that are left, and write checkpoints where there is a folder for them."""
+        """Make the steps that are left, with checkpoints on the way where there is a folder for them."""
         if self.placement.note:
             self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=self.placement.note))
         due = time.perf_counter() + checkpoint_seconds / 6.0
@@ -202,8 +205,6 @@ class Course:
             self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=note))
         with note_interrupts() as noted:
             self._stretches(folder, due, checkpoint_seconds, noted)
-        if folder is not None:
-            self.keep(folder)
 
     def _stretches(self, folder: Path | None, due: float, checkpoint_seconds: float, noted: NotedInterrupt) -> None:
         stretch, compiled = 1, False

@@ -127,7 +127,10 @@ class Trainer:
             if folder is not None:
                 course.keep(folder)
             raise
-        return course.finish(time.perf_counter() - began)
+        fit = course.finish(time.perf_counter() - began)  # before the disk may refuse the last checkpoint
+        if folder is not None:
+            course.keep(folder)
+        return fit
 
 
 def _whole(value: Any, name: str) -> int:
