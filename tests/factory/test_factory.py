@@ -205,6 +205,27 @@ def test_an_explanation_allocates_nothing():
     assert huge.training_bytes == 16 * huge.n_parameters
 
 
+@pytest.mark.parametrize(
+    ("modality", "message"),
+    [
+        ({"name": "imgae"}, "Failed to apply modality 'imgae'"),
+        ({"name": "image", "levels": 17}, "images and model differ in how many values"),
+        ("text", "Failed to apply modality 'text'|the modality text goes with|takes no sequences"),
+    ],
+)
+def test_a_modality_that_does_not_go_with_a_model_is_refused_by_explain_too(modality, message):
+    config = ModelConfiguration(
+        name="x",
+        model_class="modelwright.generative.autoregressive.MADE",
+        input_dim=(2, 2, 1),
+        hidden_dims=[4],
+        parameters={"levels": 5},
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        explain(config, modality=modality)
+    assert explain(config, modality={"name": "image", "levels": 5}).n_parameters > 0
+
+
 def test_a_flow_of_rotations_is_explained():
     glow = ModelConfiguration(
         name="x",

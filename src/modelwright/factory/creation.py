@@ -62,7 +62,7 @@ class ModelFactory:
         refuse_unknown_parts(builder.build, kwargs, type(builder).__name__)
         model = sound(builder.build(config, rngs=as_rngs(rngs), **kwargs), builder)
         if modality is not None:
-            model = _with_modality(model, modality, config)
+            model = with_modality(model, modality, config)
         model.recipe = None if kwargs else recipe_of(config, model)  # parts made in Python are in no description
         return model
 
@@ -146,9 +146,14 @@ def as_rngs(rngs: Any) -> "nnx.Rngs":
         ) from error
 
 
-def _with_modality(
+def with_modality(
     model: "AbstractGenerativeModel", modality: "str | Mapping[str, Any] | AbstractCodec", config: ModelConfiguration
 ) -> "AbstractGenerativeModel":
+    """The model with the codec of a modality before it.
+
+    Raises:
+        ConfigurationError: there is no such modality, or it does not go with the model.
+    """
     from modelwright.modalities import AbstractCodec, adapted
 
     try:

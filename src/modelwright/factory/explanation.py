@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError
 from modelwright.core.sections import Table
-from modelwright.factory.creation import as_rngs, sound
+from modelwright.factory.creation import as_rngs, sound, with_modality
 from modelwright.factory.family import ExplainingBuilder
 from modelwright.factory.model_types import model_types
 from modelwright.factory.work import operations
@@ -105,7 +105,10 @@ def explain(config: ModelConfiguration, *, modality: str | Mapping[str, Any] | N
             model, found["resolved"] = builder.explained(config, rngs=as_rngs(0))
         else:  # a plug-in that does not say what it made of its configuration
             model, found["resolved"] = builder.build(config, rngs=as_rngs(0)), ()
-        return sound(model, builder)
+        sound(model, builder)
+        if modality is not None:
+            with_modality(model, modality, config)  # for what it refuses: sizes are those of the model inside
+        return model
 
     model = nnx.eval_shape(made)
     defaults = TrainingDefaults.from_mapping(config.training_defaults)
