@@ -127,6 +127,8 @@ def _mapping(value: Any) -> Any:
 
 Dimensions: TypeAlias = Annotated[tuple[int, ...] | None, BeforeValidator(_optional_dimensions)]
 Line: TypeAlias = Annotated[str, BeforeValidator(_one_line)]
+Version: TypeAlias = Annotated[str, BeforeValidator(_version)]
+Tags: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_tags)]
 Values: TypeAlias = Annotated[Any, BeforeValidator(_mapping), PlainSerializer(thawed, return_type=dict[str, Any])]
 
 
@@ -167,8 +169,8 @@ class ModelConfiguration(AbstractDescription):
     parameters: Values = Field(default_factory=lambda: MappingProxyType({}))
     metadata: Values = Field(default_factory=lambda: MappingProxyType({}))
     description: Annotated[str, BeforeValidator(to_text)] = ""
-    version: Annotated[str, BeforeValidator(_version)] = "1.0"
-    tags: Annotated[tuple[str, ...], BeforeValidator(_tags)] = ()
+    version: Version = "1.0"
+    tags: Tags = ()
 
     @property
     def training_defaults(self) -> Mapping[str, Any]:

@@ -42,6 +42,7 @@ REFUSALS: dict[str, tuple[list[str], int, str]] = {
     "new windows that are not named": (["score", "event_rates"], 6, "not trained yet"),
     "a comparison of nothing": (["compare"], 2, "RUN"),
     "a model id that is no folder": (["new", "model", "../x"], 2, "not a usable name"),
+    "an explanation of a name that no disk takes": (["explain", "n" * 300], 6, "no file and no entry of the zoo"),
     "a project that is absent": (["--project", "none", "models"], 6, "none"),
 }
 

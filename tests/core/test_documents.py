@@ -1,14 +1,17 @@
 """Descriptions that somebody else wrote: read within bounds, refused with the line."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwright.core.documents import LARGEST_FILE, parse_json, parse_yaml, read_text, read_yaml
-from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError
+from modelwright.configuration import ModelConfiguration
+from modelwright.core.documents import LARGEST_FILE, parse_json, parse_yaml, read_json, read_text, read_yaml
+from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError, StorageError
 
 REFUSED = {
     "an alias": "a: &x [1]\nb: *x",
@@ -57,6 +60,17 @@ def test_no_text_brings_down_the_json_reader(text: str) -> None:
         assert isinstance(parse_json(text, source="x"), dict)
 
 
+@pytest.mark.parametrize("text", ["1:30", "-1:30", "1:30:00.5", "190:20:30", "1" + ":00" * 300 + ".0"])
+def test_numbers_to_the_base_of_60_stay_text(text: str) -> None:
+    assert parse_yaml(f"a: {text}", source="x") == {"a": text}
+    assert parse_yaml(f"{text}: a", source="x") == {text: "a"}
+
+
+@given(st.integers() | st.floats(allow_nan=False))
+def test_other_numbers_stay_numbers(number: float) -> None:
+    assert parse_yaml(yaml.safe_dump({"a": number}), source="x") == {"a": number}
+
+
 def test_deeply_nested_json_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="not JSON"):
         parse_json("[" * 100_000, source="m.json")
@@ -84,3 +98,18 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         read_text(path)
+
+
+@pytest.mark.parametrize("read", [read_text, read_yaml, read_json, ModelConfiguration.from_file])
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(read, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, Path("/dev/zero")):
+        with pytest.raises(ConfigurationError, match="is not a file; expected a regular file"):
+            read(path)
+
+
+def test_a_path_that_no_disk_takes_is_a_refusal(tmp_path: Path) -> None:
+    for name in ("a\0b", "n" * 300):
+        with pytest.raises(StorageError, match="cannot read"):
+            read_text(tmp_path / name)

@@ -1,9 +1,15 @@
 """Sets and files of examples: shared out for a training, or whole and in their order."""
 
+import contextlib
+import gzip
+import zipfile
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from modelwright.core.errors import DataError
+from modelwright.core.errors import DataError, NotFoundError
 from modelwright.data.examples import EXAMPLE_SETS, load_examples, load_whole
 
 TEXT = "".join(f"Line {k} of a text with some words in it.\n" for k in range(40))
@@ -81,3 +87,79 @@ def test_a_table_without_a_header_is_refused_before_its_first_row_is_lost(tmp_pa
 def test_a_table_with_a_header_has_all_its_rows(tmp_path):
     (tmp_path / "x.csv").write_text("width,2\n" + "1.0,2.0\n" * 20, encoding="utf-8")
     assert load_whole(tmp_path / "x.csv").x.shape == (20, 2)
+
+
+# Files that are damaged -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A file of each kind as it was before it was damaged."""
+    folder = tmp_path_factory.mktemp("sound")
+    x, words = np.arange(200.0).reshape(50, 4), np.random.default_rng(0).integers(97, 123, 3000).astype(np.uint8)
+    np.save(folder / "x.npy", x)
+    np.savez_compressed(folder / "x.npz", x=x, y=np.arange(50))
+    (folder / "x.txt.gz").write_bytes(gzip.compress(words.tobytes()))
+    (folder / "x.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (k, k * k) for k in range(500))))
+    return folder
+
+
+NAMES = ("x.npy", "x.npz", "x.txt.gz", "x.csv.gz")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_cut_short_is_a_fault_of_the_data(sound, tmp_path, name):
+    content = (sound / name).read_bytes()
+    for share in (0.1, 0.5, 0.9):
+        (tmp_path / name).write_bytes(content[: int(share * len(content))])
+        with pytest.raises(DataError, match=f"data: {name}"):
+            load_whole(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_flipped_byte_is_a_fault_of_the_program(sound, tmp_path, name, data):
+    content = bytearray((sound / name).read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+        content[place] ^= data.draw(st.integers(1, 255))
+    (tmp_path / name).write_bytes(content)
+    with contextlib.suppress(DataError):
+        load_whole(tmp_path / name)
+
+
+def test_bytes_flipped_inside_a_compressed_text_are_damage(sound, tmp_path):
+    content = bytearray((sound / "x.txt.gz").read_bytes())
+    content[300:310] = bytes(10)
+    (tmp_path / "x.txt.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"data: x.txt.gz is damaged: .*; fetch or compress it again"):
+        load_whole(tmp_path / "x.txt.gz")
+
+
+def test_an_archive_of_other_things_than_arrays_is_refused(sound, tmp_path):
+    (tmp_path / "x.npz").write_bytes((sound / "x.npz").read_bytes())
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as archive:
+        archive.writestr("notes.txt", "of whom")
+    with pytest.raises(DataError, match=r"data: 'notes.txt' in x.npz is no array; expected an archive of arrays"):
+        load_whole(tmp_path / "x.npz")
+
+
+def test_labels_that_are_no_labels_of_the_examples_are_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.ones((20, 2)), y=3)
+    with pytest.raises(DataError, match=r"data: x.npz has a single label for 20 examples"):
+        load_whole(path)
+    np.savez(path, x=np.ones((20, 2)), y=np.ones(3))
+    with pytest.raises(DataError, match=r"data: x.npz has 3 labels for 20 examples"):
+        load_whole(path)
+    parts = {"x_train": np.ones((20, 2)), "x_test": np.ones((5, 2))}
+    np.savez(path, **parts, y_train=np.ones(20), y_test=np.ones((5, 1)))
+    with pytest.raises(DataError, match=r"data: the parts of x.npz are not alike; expected .* labels of one shape"):
+        load_whole(path)
+
+
+def test_a_name_that_no_disk_takes_is_not_found():
+    with pytest.raises(NotFoundError, match=r"data: cannot be opened: File name too long; got 'nnn"):
+        load_examples("n" * 300)
+    with pytest.raises(NotFoundError, match="data: no set of examples and no file"):
+        load_examples("a\0b")

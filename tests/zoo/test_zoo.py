@@ -1,8 +1,11 @@
 import json
+import os
 
 import jax
 import pytest
 
+from modelwright.catalog.zoo_models import zoo_entries
+from modelwright.cli import main
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import ConfigurationError, NotFoundError
 from modelwright.factory.explanation import explain
@@ -139,6 +142,11 @@ def test_entries_of_ones_own_are_found(own, monkeypatch):
         ("metric: nats, ", "", r"expected.metric: is missing"),
         ("metric: nats", "metric: points", r"expected.metric: not accepted.*; expected one of nats, bits_per_dim"),
         ("input_dim: 6", "input_dim: 0", r"input_dim: out of range in mine"),
+        ("input_dim: 6", "input_dim: 1:30", r"input_dim: not a number in mine.* got '1:30'"),
+        ("type: vae", "type: vae\ntags: 5", r"tags: not a list .*; expected a list of short texts, got 5"),
+        ("type: vae", "type: vae\ntags: abc", r"tags: not a list .*; expected a list of short texts, got 'abc'"),
+        ("type: vae", "type: vae\ntags: [[a]]", r"tags: not text"),
+        ("type: vae", "type: vae\nversion: [1]", r"version: not text"),
     ],
 )
 def test_files_that_are_wrong_are_refused(own, before, after, message):
@@ -146,3 +154,30 @@ def test_files_that_are_wrong_are_refused(own, before, after, message):
     path.write_text(ENTRY.replace(before, after), encoding="utf-8")
     with pytest.raises(ConfigurationError, match=message):
         assert isinstance(Zoo([own]).entry("mine").configuration, ModelConfiguration)
+
+
+WRONG = ["tags: 5", "tags: abc", "tags: [1]", "version: [1]", "version: 1" + ":00" * 300 + ".0", "tags: {a: 1}"]
+
+
+def test_a_file_that_is_wrong_breaks_no_list(own, monkeypatch, capsys, tmp_path):
+    for k, line in enumerate(WRONG):
+        text = ENTRY.replace("name: mine", f"name: wrong_{k}") + line
+        (own / "toy" / f"wrong_{k}.yaml").write_text(text, encoding="utf-8")
+    os.mkfifo(own / "toy" / "piped.yaml")  # opened, it would be waited for
+    (own / "toy" / "mine.yaml").write_text(ENTRY + "tags:\nversion: 1.5\n", encoding="utf-8")
+    found = {entry.model_id: entry for entry in zoo_entries(Zoo([own]))}
+    assert {name for name, entry in found.items() if entry.error is not None} == {
+        "piped",
+        *(f"wrong_{k}" for k in range(len(WRONG))),
+    }
+    assert (found["mine"].metadata.tags, found["mine"].metadata.version) == (("vae", "toy"), "1.5")
+    monkeypatch.setenv("MODELWRIGHT_ZOO", str(own))
+    for command in (["models"], ["zoo", "list"]):
+        assert main(["--project", str(tmp_path), *command]) == 0
+    assert "mine" in capsys.readouterr().out
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "piped.yaml")
+    assert main(["explain", str(tmp_path / "piped.yaml")]) == 2
+    assert "piped.yaml is not a file; expected a regular file" in capsys.readouterr().err

@@ -5,7 +5,6 @@ inference_params, data_params, train_params: lists of parameters, see `modelwrig
 training: {default_iterations, chains, warmup, target_accept}
 """
 
-import stat
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.core.descriptions import AbstractDescription
 from modelwright.core.documents import parse_yaml, read_text
-from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
+from modelwright.core.errors import ConfigurationError
 from modelwright.core.values import Refusal, plain, to_float, to_integer, to_text
 
 CONFIG_FILE = "config.yaml"
@@ -194,7 +193,6 @@ after this)
         Raises:
             ConfigurationError: naming the file and the key. NotFoundError: no such file. StorageError: unreadable.
         """
-        _check_regular_file(path)
         document = parse_yaml(read_text(path, largest=LARGEST_CONFIG), source=str(path))
         return cls.from_mapping(document, source=str(path))
 
@@ -208,18 +206,6 @@ def _refuse_taken(list_name: str, parameters: Iterable[InferenceParameter], take
                 got=parameter.name,
                 todo=f"choose another name, such as {parameter.name}_value",
             )
-
-
-def _check_regular_file(path: Path) -> None:
-    # Before opening: a named pipe would wait for ever, a device would never end.
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise StorageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if not stat.S_ISREG(mode):
-        raise ConfigurationError(f"{path} is not a file", expected="a file of YAML", got=stat.filemode(mode))
 
 
 def model_schema() -> dict[str, Any]:

@@ -41,7 +41,7 @@ def metadata_of(entry: ZooEntry) -> ModelMetadata:
     return ModelMetadata(
         name=entry.name,
         description=f"{entry.description} ({reached})",
-        version=str(entry.version),
+        version=entry.version,
         author="Modelwright",
         tags=tuple(dict.fromkeys((entry.type, entry.category, *entry.tags))),
         data_params=(

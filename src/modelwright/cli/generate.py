@@ -1,5 +1,6 @@
 """`modelwright sample`, `certify` and `explain`: what generative models are asked on the command line."""
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,8 @@ def explain(configuration: str, as_json: bool) -> None:
     from modelwright.factory.explanation import explain as explained
     from modelwright.zoo import zoo
 
-    known = configuration in zoo.files() and not Path(configuration).exists()
-    if not known and not (configuration and Path(configuration).exists()):
+    known = configuration in zoo.files() and not _is_there(configuration)
+    if not known and not _is_there(configuration):
         raise NotFoundError(
             f"no file and no entry of the zoo is called {configuration!r}",
             field="configuration",
@@ -94,6 +95,13 @@ def explain(configuration: str, as_json: bool) -> None:
     for table in tables:
         show_table(table)
         click.echo()
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return name != "" and Path(name).exists()
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG  # what else stands in the way is said by reading it
 
 
 def generative(model_id: str) -> "GenerativeModel":

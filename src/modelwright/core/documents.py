@@ -1,6 +1,7 @@
 """Reading JSON and YAML that somebody else may have written: bounded, without tags, aliases or duplicate keys."""
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,20 @@ LARGEST_FILE = 1 << 20
 DEEPEST = 20
 """Levels of nesting a description may have."""
 
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without aliases, merge keys, tags, duplicate keys or deep nesting."""
+    """YAML without aliases, merge keys, tags, duplicate keys, deep nesting or numbers to the base of 60."""
 
     _depth = 0
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        found = str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
+        if found in _NUMBERS and value is not None and ":" in value:
+            # YAML 1.1 counts 1:30 to the base of 60: a time or a ratio would silently be 90.
+            return "tag:yaml.org,2002:str"
+        return found
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -52,8 +62,10 @@ def read_text(path: Path, *, largest: int = LARGEST_FILE) -> str:
     """The UTF-8 text of a file of at most `largest` bytes.
 
     Raises:
-        NotFoundError: no such file. ConfigurationError: too large or not text. StorageError: unreadable.
+        NotFoundError: no such file. ConfigurationError: no regular file, too large or not text. StorageError:
+            unreadable.
     """
+    _check_regular_file(path)
     try:
         with path.open("rb") as stream:
             content = stream.read(largest + 1)
@@ -69,6 +81,18 @@ def read_text(path: Path, *, largest: int = LARGEST_FILE) -> str:
         raise ConfigurationError(f"{path} is not UTF-8 text") from error
 
 
+def _check_regular_file(path: Path) -> None:
+    # Before opening: a named pipe would wait for ever, a device would never end.
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise StorageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise ConfigurationError(f"{path} is not a file", expected="a regular file", got=stat.filemode(mode))
+
+
 def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
     """A YAML mapping; anything else is refused with the line it stands on.
 
@@ -81,7 +105,7 @@ def parse_yaml(text: str, *, source: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigurationError(f"{source}{line}: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigurationError(f"{source}: not YAML: {error}") from error
     return _mapping(document, source)
 

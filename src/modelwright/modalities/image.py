@@ -9,9 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.core.values import to_float, to_integer
 from modelwright.generative.log_prob import Kind
 from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.modalities.codec import AbstractCodec
+from modelwright.modalities.options import check_taken, one_of, read_option, whole_numbers
 
 
 @final
@@ -33,8 +35,8 @@ class ImageCodec(AbstractCodec):
         binarize: "threshold" or "sample", for models of zeros and ones.
         edge: a, which keeps the logit finite; 0 leaves y as it is, between 0 and 1.
         layout: Of the raw data: "channels_last", or "channels_first", which `prepare` turns, and `Trainer.fit` by it.
-        shape: Of an example inside, height x width x channels; taken from the model.
-        takes: What the model takes; taken from the model.
+        shape: Of an example inside, height x width x channels; taken from the model, and refused when it is another.
+        takes: What the model takes: "levels", "binary" or "real"; taken from the model likewise.
 
     Source: L. Theis, A. van den Oord, M. Bethge (2016), https://arxiv.org/abs/1511.01844; L. Dinh, J. Sohl-Dickstein,
     S. Bengio (2017), https://arxiv.org/abs/1605.08803.
@@ -48,20 +50,33 @@ class ImageCodec(AbstractCodec):
     edge: float = 1e-6
     layout: Literal["channels_last", "channels_first"] = "channels_last"
     shape: tuple[int, ...] = ()
-    takes: Literal["levels", "binary", "real"] = "levels"
+    takes: Literal["", "levels", "binary", "real"] = ""
 
     def __post_init__(self) -> None:
-        _choice("binarize", self.binarize, ("threshold", "sample"))
-        _choice("layout", self.layout, ("channels_last", "channels_first"))
-        if not isinstance(self.levels, int) or not 2 <= self.levels <= 65_536:
-            raise ConfigurationError(
-                "not accepted", field="levels", expected="a whole number from 2 to 65536", got=self.levels
-            )
-        if not 0.0 <= self.edge < 0.5:
-            raise ConfigurationError(
-                "not accepted", field="edge", expected="a number from 0 to below 0.5", got=self.edge
-            )
-        object.__setattr__(self, "shape", tuple(self.shape))
+        read = {
+            "levels": read_option(
+                "levels",
+                self.levels,
+                to_integer,
+                "a whole number from 2 to 65536",
+                lambda levels: 2 <= levels <= 65_536,
+            ),
+            "binarize": _choice("binarize", self.binarize, "threshold", "sample"),
+            "edge": read_option(
+                "edge", self.edge, to_float, "a number from 0 to below 0.5", lambda edge: 0.0 <= edge < 0.5
+            ),
+            "layout": _choice("layout", self.layout, "channels_last", "channels_first"),
+            "shape": read_option(
+                "shape",
+                self.shape,
+                whole_numbers,
+                "a list of whole numbers above 0",
+                lambda shape: min(shape, default=1) > 0,
+            ),
+            "takes": "" if self.takes == "" else _choice("takes", self.takes, "levels", "binary", "real"),
+        }
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
 
     def fitted(self, model: AbstractGenerativeModel) -> Self:
         """The codec for what a model takes."""
@@ -78,7 +93,9 @@ class ImageCodec(AbstractCodec):
                 expected=f"{self.levels}, 2 or real numbers in the model",
                 got=model.levels,
             )
-        return replace(self, shape=model.example_shape, takes=takes)
+        check_taken("shape", self.shape, tuple(model.example_shape))
+        check_taken("takes", self.takes, takes)
+        return replace(self, shape=tuple(model.example_shape), takes=takes)
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -141,7 +158,7 @@ class ImageCodec(AbstractCodec):
         """What the model takes, and the log-determinant."""
         nothing = jnp.zeros(len(x), jnp.float32)
         match self.takes:
-            case "levels":
+            case "levels" | "":
                 return x.astype(jnp.int32), nothing
             case "binary":
                 if self.binarize == "threshold":
@@ -160,7 +177,7 @@ class ImageCodec(AbstractCodec):
     def decode(self, z: Array) -> Array:
         """Images of what the model gives: whole numbers from 0 to levels - 1."""
         match self.takes:
-            case "levels":
+            case "levels" | "":
                 return jnp.round(z).astype(jnp.int32)  # a mean lies between two of them
             case "binary":
                 return jnp.round(z * (self.levels - 1)).astype(jnp.int32)
@@ -188,6 +205,5 @@ class ImageCodec(AbstractCodec):
         return {"name": self.name, **asdict(self), "shape": list(self.shape)}
 
 
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigurationError("not accepted", field=name, expected="one of " + ", ".join(choices), got=value)
+def _choice(name: str, value: Any, *choices: str) -> Any:
+    return read_option(name, value, one_of(*choices), "one of " + ", ".join(choices))

@@ -10,11 +10,16 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.core.values import to_integer
 from modelwright.generative.log_prob import Kind
 from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.modalities.codec import AbstractCodec
+from modelwright.modalities.options import check_taken, read_option
 
 BYTES = 256
+
+_BYTE = {k: bytes([k]) for k in range(BYTES)}
+_MARK = "\ufffd".encode()
 
 
 @final
@@ -26,7 +31,7 @@ class TextCodec(AbstractCodec):
 
     Args:
         alphabet: The characters, each once; empty for bytes.
-        length: Symbols of one example; taken from the model.
+        length: Symbols of one example; taken from the model, and refused when it is another.
 
     Example:
         >>> codec = TextCodec.of("to be or not to be")
@@ -41,6 +46,16 @@ class TextCodec(AbstractCodec):
     length: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.alphabet, str):
+            raise ConfigurationError(
+                "not text",
+                field="alphabet",
+                expected="the characters, each once; empty for bytes",
+                got="nothing" if self.alphabet is None else self.alphabet,
+                todo="write digits in quotes",
+            )
+        length = read_option("length", self.length, to_integer, "a whole number", lambda length: length >= 0)
+        object.__setattr__(self, "length", length)
         twice = next((c for k, c in enumerate(self.alphabet) if c in self.alphabet[:k]), None)
         if twice is not None:
             raise ConfigurationError(
@@ -74,6 +89,7 @@ class TextCodec(AbstractCodec):
                 got=model.levels,
                 todo=f"set vocabulary to {self.vocabulary}",
             )
+        check_taken("length", self.length, model.example_shape[0])
         return replace(self, length=model.example_shape[0])
 
     @property
@@ -127,11 +143,11 @@ class TextCodec(AbstractCodec):
         return np.stack(rows)
 
     def present(self, x: np.ndarray) -> list[str]:
-        """Rows of symbols as texts; bytes that are no UTF-8 show as a mark."""
+        """Rows of symbols as texts; bytes that are no UTF-8, and symbols beyond the vocabulary, show as a mark."""
         rows = np.atleast_2d(np.asarray(x))
         if not self.alphabet:
-            return [bytes(row.astype(np.uint8)).decode("utf-8", "replace") for row in rows]
-        return ["".join(self.alphabet[k] if k < len(self.alphabet) else "\ufffd" for k in row) for row in rows]
+            return [b"".join(_BYTE.get(int(k), _MARK) for k in row).decode("utf-8", "replace") for row in rows]
+        return ["".join(self.alphabet[k] if 0 <= k < len(self.alphabet) else "\ufffd" for k in row) for row in rows]
 
     def encode(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Float[Array, " n"]]:
         """The symbols as they are."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any, final
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from modelwright.configuration import ModelConfiguration, thawed
+from modelwright.configuration import ModelConfiguration, Tags, Version, thawed
 from modelwright.core.descriptions import AbstractDescription
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.values import Refusal, to_float, to_text
@@ -85,7 +85,7 @@ class ZooEntry(AbstractDescription):
     type: str
     expected: Annotated[Expected, BeforeValidator(_expected)]
     description: Annotated[str, BeforeValidator(to_text)]
-    version: Any = "1.0"
+    version: Version = "1.0"
     input_dim: Any = None
     hidden_dims: Any = None
     output_dim: Any = None
@@ -93,7 +93,7 @@ class ZooEntry(AbstractDescription):
     dropout_rate: Any = None
     parameters: Annotated[Any, PlainSerializer(thawed)] = Field(default_factory=dict)
     metadata: Annotated[Any, PlainSerializer(thawed)] = Field(default_factory=dict)
-    tags: Any = ()
+    tags: Tags = ()
     modality: Annotated[Any, BeforeValidator(_modality)] = None
     category: str = ""
 

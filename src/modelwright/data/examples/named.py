@@ -1,6 +1,7 @@
 """Built-in sets by name, and files: images, points and texts ready to be shared out."""
 
 import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,11 @@ def load_whole(source: str | Path) -> Examples:
 
 def _file(source: str | Path) -> Path:
     path = Path(source)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name longer than the disk takes; a folder that may not be entered
+        raise NotFoundError(f"cannot be opened: {error.strerror}", field="data", got=str(source)) from error
+    if not there:
         raise NotFoundError(
             f"no set of examples and no file is called {str(source)!r}",
             field="data",
@@ -164,7 +169,9 @@ def _text(path: Path) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 text", field="data", todo="convert it to UTF-8") from error
-    except (OSError, EOFError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path.name} is damaged: {error}", field="data", todo="fetch or compress it again") from error
+    except OSError as error:
         raise StorageError(f"cannot read {path}: {error}") from error
     if len(text) < 100:
         raise DataError("too short a text", field="data", expected="at least 100 characters", got=len(text))
@@ -173,13 +180,17 @@ def _text(path: Path) -> str:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return {"x": found}
-        with found as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as stream:  # numpy leaves a damaged archive open, which it has opened itself
+            found = np.load(stream, allow_pickle=False)
+            arrays = {"x": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    except Exception as error:  # numpy, zipfile and zlib raise nearly everything about damaged content
         raise DataError(f"{path.name} holds no plain arrays: {error}", field="data") from error
+    odd = next((name for name, values in arrays.items() if not isinstance(values, np.ndarray)), None)
+    if odd is not None:  # numpy gives any other file of the archive as its bytes
+        raise DataError(
+            f"{odd!r} in {path.name} is no array", field="data", expected="an archive of arrays, by numpy.savez"
+        )
+    return arrays
 
 
 def _csv(path: Path) -> np.ndarray:
@@ -188,7 +199,7 @@ def _csv(path: Path) -> np.ndarray:
     try:
         first = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
         frame = pd.read_csv(path)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # pandas, gzip and zlib raise nearly everything about damaged content
         raise DataError(f"{path.name} is no table: {error}", field="data") from error
     names = [str(name) for name in first.iloc[0]]  # as they are written: pandas renames those that stand twice
     if all(_is_number(name) for name in names):
@@ -242,11 +253,12 @@ def _stored(path: Path) -> tuple[Examples, ...]:
 
 def _after_each_other(path: Path, *parts: Examples) -> Examples:
     x, labels, rows = ([getattr(part, name) for part in parts] for name in ("x", "labels", "rows"))
-    if len({part.shape[1:] for part in x}) > 1 or len({part is None for part in labels}) > 1:
+    of_label = {None if part is None else part.shape[1:] for part in labels}
+    if len({part.shape[1:] for part in x}) > 1 or len(of_label) > 1:
         raise DataError(
             f"the parts of {path.name} are not alike",
             field="data",
-            expected="x_train and x_test of one shape, both with labels or neither",
+            expected="x_train and x_test of one shape, both with labels of one shape or neither",
             got=", ".join(str(part.shape[1:]) for part in x),
         )
     return Examples(np.concatenate(x), None if labels[0] is None else np.concatenate(labels), np.concatenate(rows))
@@ -263,8 +275,9 @@ def _check(path: Path, part: Examples) -> None:
         )
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         raise DataError(f"{path.name} has numbers that are missing or infinite", field="data")
-    if part.labels is not None and len(part.labels) != len(x):
-        raise DataError(f"{path.name} has {len(part.labels)} labels for {len(x)} examples", field="data")
+    if part.labels is not None and part.labels.shape[:1] != (len(x),):
+        labels = f"{len(part.labels)} labels" if part.labels.ndim else "a single label"
+        raise DataError(f"{path.name} has {labels} for {len(x)} examples", field="data")
 
 
 def _kind_of(x: np.ndarray) -> tuple[str, int | None]:
