@@ -72,6 +72,8 @@ def train_entry(
     finally:
         if lock is not None:
             lock.release()
+    if fit.ended == "diverged":  # before anything else can fail: nobody is to go on from it
+        shutil.rmtree(checkpoints, ignore_errors=True)
     progress(ProgressEvent("check", 0, 1, "figures"))
     reached = held_out_nats(model, data.test)
     outcome = _outcome(entry, data, model, fit, reached, overrides)
