@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from modelwright.catalog.generative_answers import drawn, held_out_nats
+from modelwright.catalog.generative_answers import HeldOut, drawn, held_out_nats
 from modelwright.catalog.generative_data import looked_at, trained_on
 from modelwright.catalog.generative_files import write_samples
 from modelwright.core.files import write_text
@@ -39,14 +39,14 @@ def made(name: str, steps: int | None, folder: Path) -> list[str]:
     data = load_examples(str(entry.expected.data))
     patience = TrainingDefaults.of(model).patience
     fit = Trainer(model).fit(trained_on(model, data.train), eval_data=looked_at(model, data.valid), patience=patience)
-    nats, error, kind = held_out_nats(model, data.test)
+    reached = held_out_nats(model, data.test)
     shown = SHOWN.get(data.kind, 64)
     samples = drawn(model, shown, seed=0, label=None)
     lines = [
         f"## {name}",
         "",
         f"{entry.description} `{entry.model_class.rpartition('.')[2]}`, {fit.steps:,} steps in {fit.seconds:.0f} s; "
-        f"{nats:.2f} ± {error:.2f} nats per example held out ({'exact' if kind == 'exact' else 'a bound'}).",
+        f"{reached.nats:.2f} ± {reached.error:.2f} nats per example held out ({_words(reached)}).",
         "",
     ]
     if data.kind == "text":
@@ -54,6 +54,11 @@ def made(name: str, steps: int | None, folder: Path) -> list[str]:
     path = folder / "figures" / f"gallery_{name}.png"
     write_samples(path, samples)
     return [*lines, f"![{shown:,} samples of {name}](figures/{path.name})", ""]
+
+
+def _words(reached: HeldOut) -> str:
+    of = f" of {reached.of}" if reached.of else ""
+    return ("exact" if reached.kind == "exact" else "a bound") + of
 
 
 def main() -> None:

@@ -57,6 +57,7 @@ def test_weighted_bound_needs_latents():
 def test_the_weighted_bound_of_an_adapted_model_is_that_of_the_model_inside():
     model, batch = ADAPTED["images before an autoencoder of zeros and ones"].made()
     found = importance_weighted(model, batch.x, 40)
+    assert found.as_log_prob().of == model.log_prob(batch.x).of == model.codec.probability_of != ""
     coded, _ = model.codec.encode(batch.x, jax.random.key(0))  # by a threshold: nothing is drawn, nothing is stretched
     own = lambda key: model.inner.importance_weighted(coded, 40, key=key).value.mean()  # noqa: E731
     means = jax.jit(jax.vmap(own))(jax.random.split(jax.random.key(9), 64))

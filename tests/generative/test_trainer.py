@@ -332,6 +332,17 @@ def test_large_whole_numbers_stay_what_they_are():
         as_examples(np.array([[2**32 + 5] + [5] * 5]), vae())
 
 
+def test_numbers_beyond_single_precision_are_refused():
+    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=2, hidden_dims=[4])
+    model, largest = create_model(config, rngs=0), float(np.finfo(np.float32).max)
+    assert as_examples(np.array([[largest, -largest]]), model).x.tolist() == [[largest, -largest]]
+    for beyond in (1e300, -1e39):
+        with pytest.raises(DataError, match="data: 1 numbers are beyond single precision"):
+            as_examples(np.array([[beyond, 0.0]]), model)
+    with pytest.raises(DataError, match="missing or infinite"):
+        as_examples(np.array([[np.inf, 0.0]]), model)
+
+
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ConfigurationError, match=r"model: not a generative model; expected .*, got 'NoneType'"):
         Trainer(None)

@@ -1,5 +1,8 @@
 """What a trained generative model answers: log probabilities of examples, samples as people have them."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -7,25 +10,74 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from modelwright.catalog.generative_data import prepared
-from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.catalog.generative_data import conditions, prepared
+from modelwright.core.errors import CapabilityError, ConfigurationError, DataError
 from modelwright.data.examples import Examples
-from modelwright.generative.log_prob import LogProb
+from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, lacking
+from modelwright.generative.training import Rows
+from modelwright.generative.training.examples import as_examples
 from modelwright.modalities import AdaptedModel, TextCodec
 
 BLOCK = 256
 """Examples whose log probability is found together."""
 
 
-def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> tuple[float, float, str]:
-    """Minus the mean log probability of a part in nats per example, its standard error, and what kind of number it is.
+KINDS: Mapping[Kind, str] = {
+    "exact": "exact",
+    "bound": "a lower bound of the log probability",
+    "unnormalized": "known up to a constant only",
+}
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How probable a model finds examples that it was not trained on.
+
+    Args:
+        nats: Minus the mean log probability of an example.
+        error: Standard error of the mean, nats; NaN where there is one example.
+        kind: Of the log probability.
+        of: As of `LogProb`.
+        n: Examples that the mean is over.
+        windows_of: Symbols of an example, where each is a window of a text; None elsewhere.
+    """
+
+    nats: float
+    error: float
+    kind: Kind
+    of: str
+    n: int
+    windows_of: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The same for people.
+
+        Example:
+            >>> HeldOut(41.25, 0.5, "exact", "", 541, windows_of=64).sentence
+            'On 541 windows of 64 symbols held out: 41.25 +- 0.5 nats per window (exact).'
+            >>> HeldOut(7.5, 0.25, "exact", "the image in black and white", 180).sentence
+            'On 180 examples held out: 7.5 +- 0.25 nats per example (exact), of the image in black and white.'
+        """
+        one, many = ("example", "examples")
+        if self.windows_of is not None:
+            one, many = "window", f"windows of {self.windows_of} symbols"
+        of = f", of {self.of}" if self.of else ""
+        figure = f"{self.nats:.4g} +- {self.error:.2g} nats per {one} ({KINDS[self.kind]})"
+        return f"On {self.n:,} {many} held out: {figure}{of}."
+
+
+def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> HeldOut:
+    """Minus the mean log probability of a part, nats, and what it is a mean of.
 
     A text is cut into windows that follow each other; what stands before a window is not known to the model.
     """
     found = log_probabilities(model, part, limit=None)
     values = -np.asarray(found.value, float)
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), found.kind
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else math.nan
+    windows_of = model.example_shape[0] if isinstance(part.x, str) else None
+    return HeldOut(float(values.mean()), error, found.kind, found.of, len(values), windows_of)
 
 
 def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: int | None) -> LogProb:
@@ -34,14 +86,14 @@ def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: 
     Raises:
         DataError: the examples do not go with the model, or there is none.
     """
-    x = prepared(model, part)
-    labels = part.labels if model.condition.width and not isinstance(part.x, str) else None
+    x, cond = prepared(model, part), conditions(model, part)
     if isinstance(part.x, str):
         length = model.example_shape[0]
         x = x[: len(x) // length * length].reshape(-1, length)
-    x = x[:limit]
+    x, cond = x[:limit], None if cond is None else cond[:limit]
     if len(x) == 0:
         raise DataError("shorter than one example", field="data", expected=f"{model.example_shape[0]} symbols or more")
+    examples = as_examples(Rows(jnp.asarray(x), None if cond is None else jnp.asarray(cond)), model)
     graph, state = nnx.split(model)
 
     @jax.jit
@@ -50,9 +102,8 @@ def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: 
 
     found = []
     for k, start in enumerate(range(0, len(x), BLOCK)):
-        rows = slice(start, start + BLOCK)
-        cond = None if labels is None else jnp.asarray(labels[rows])
-        found.append(block(state, jnp.asarray(x[rows]), cond, jax.random.fold_in(jax.random.key(0), k)))
+        batch = examples.take(jnp.arange(start, min(start + BLOCK, len(x))))
+        found.append(block(state, batch.x, batch.cond, jax.random.fold_in(jax.random.key(0), k)))
     return LogProb(jnp.concatenate([each.value for each in found]), found[0].kind, found[0].of)
 
 
@@ -70,11 +121,31 @@ def row_numbers(model: AbstractGenerativeModel, part: Examples, n: int) -> list[
     return [int(row) for row in rows[: n * step : step]]
 
 
-def drawn(model: AbstractGenerativeModel, n: int, *, seed: int, label: int | None) -> Any:
-    """Examples drawn from a model, as people have them: arrays, or texts."""
+def drawn(
+    model: AbstractGenerativeModel, n: int, *, seed: int, label: int | None, contexts: np.ndarray | None = None
+) -> Any:
+    """Examples drawn from a model, as people have them: arrays, or texts.
+
+    Args:
+        model: Trained or not.
+        n: How many.
+        seed: The same seed gives the same examples.
+        label: Class of all of them, for a model of labels; None takes all classes in turn.
+        contexts: What each is conditioned on, for a model of context vectors, in turn; shape (any, context_dim).
+
+    Raises:
+        CapabilityError: the model does not sample, or needs contexts. ConfigurationError: the label is none of it.
+    """
     if "sample" not in model.offers:
         raise lacking(model, "sample")
     condition, cond = model.condition, None
+    if condition.context_dim:
+        if contexts is None:
+            raise CapabilityError(
+                f"the model is conditioned on vectors of {condition.context_dim} numbers, and none are given",
+                todo="in Python, call sample of the trained model with cond",
+            )
+        cond = jnp.asarray(contexts)[jnp.arange(n) % len(contexts)]
     if condition.n_classes:
         if label is None:
             cond = jnp.arange(n) % condition.n_classes

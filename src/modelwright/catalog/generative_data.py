@@ -9,7 +9,7 @@ from modelwright.core.errors import DataError
 from modelwright.data.examples import Examples, Split
 from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.generative.training import Rows, Windows
-from modelwright.generative.training.examples import as_examples
+from modelwright.generative.training.examples import as_examples, device_numbers
 from modelwright.modalities import AdaptedModel
 from modelwright.zoo import Zoo
 
@@ -48,8 +48,8 @@ def trained_on(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows
     x = prepared(model, part)
     if isinstance(part.x, str):
         return Windows(jnp.asarray(x), model.example_shape[0])
-    labels = part.labels if model.condition.width else None
-    return Rows(jnp.asarray(x), None if labels is None else jnp.asarray(labels))
+    cond = conditions(model, part)
+    return Rows(jnp.asarray(x), None if cond is None else jnp.asarray(cond))
 
 
 def looked_at(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows:
@@ -61,9 +61,13 @@ def looked_at(model: AbstractGenerativeModel, part: Examples) -> Rows | Windows:
 
 
 def prepared(model: AbstractGenerativeModel, part: Examples) -> np.ndarray:
-    """Examples as the model's codec makes them; without one, numbers of the model's shape."""
+    """Examples as the model's codec makes them; without one, numbers of the model's shape; fit for the device.
+
+    Raises:
+        DataError: they are of another shape, no numbers that the model knows, or too large.
+    """
     if isinstance(model, AdaptedModel):
-        return model.codec.prepare(part.x)
+        return device_numbers(model.codec.prepare(part.x), "data")
     if isinstance(part.x, str):
         raise DataError("text for a model without a vocabulary", field="data", todo="add modality: text to the entry")
     x = np.asarray(part.x)
@@ -74,4 +78,37 @@ def prepared(model: AbstractGenerativeModel, part: Examples) -> np.ndarray:
             expected=f"({', '.join(map(str, ('n', *model.example_shape)))})",
             got=x.shape,
         )
-    return x
+    return device_numbers(x, "data")
+
+
+def conditions(model: AbstractGenerativeModel, part: Examples) -> np.ndarray | None:
+    """What each example of a part is conditioned on, fit for the device; None where the model or the part has nothing.
+
+    They are looked at here, by their values: within a compiled function, nothing of them can be refused.
+
+    Raises:
+        DataError: labels that are no whole numbers, or that the model does not know; contexts that are no numbers.
+    """
+    if not model.condition.width or part.labels is None or isinstance(part.x, str):
+        return None
+    found = device_numbers(_numbers_only(part.labels), "labels")
+    if not model.condition.n_classes:
+        return found
+    expected = f"whole numbers from 0 to {model.condition.n_classes - 1}"
+    if not (found == np.round(found)).all():
+        raise DataError("labels that are no whole numbers", field="labels", expected=expected)
+    if found.size and (found.min() < 0 or found.max() >= model.condition.n_classes):
+        raise DataError(
+            "labels that the model does not know",
+            field="labels",
+            expected=expected,
+            got=f"{found.min():g} to {found.max():g}",
+        )
+    return found.astype(np.int32)
+
+
+def _numbers_only(labels: np.ndarray) -> np.ndarray:
+    found = np.asarray(labels)
+    if found.dtype.kind not in "biuf":
+        raise DataError("labels that are no numbers", field="labels", expected="numbers", got=str(found.dtype))
+    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from modelwright.catalog.generative_data import prepared
+from modelwright.catalog.generative_data import conditions, prepared
 from modelwright.core.verdict import Finding, Grade
 from modelwright.data.examples import Examples
 from modelwright.generative.protocol import AbstractGenerativeModel
@@ -138,6 +138,16 @@ def figure_finding(
     return Finding("figure", label, value, Grade.GOOD, threshold, f"the figure is reached: {words}")
 
 
+def no_figure_finding(reason: str) -> Finding:
+    """That there is no held-out figure, where the model cannot give one.
+
+    Args:
+        reason: Why, half a sentence.
+    """
+    threshold = "good within the tolerance of the entry's figure, where the model gives one"
+    return Finding("figure", "held-out figure", None, Grade.UNKNOWN, threshold, f"no figure: {reason}", "")
+
+
 def latent_finding(report: LatentReport) -> Finding:
     """Whether the latent of an autoencoder says anything of the examples.
 
@@ -166,5 +176,6 @@ def latent_findings(model: AbstractGenerativeModel, part: Examples) -> tuple[Fin
     x = jnp.asarray(prepared(model, part)[:LOOKED_AT])
     if isinstance(model, AdaptedModel):
         x, _ = model.codec.encode(x, jax.random.key(0))
-    cond = jnp.asarray(part.labels[: len(x)]) if model.condition.width and part.labels is not None else None
-    return (latent_finding(latent_report(inner, x, cond=cond)),)
+    cond = conditions(model, part)
+    report = latent_report(inner, x, cond=None if cond is None else jnp.asarray(cond[: len(x)]))
+    return (latent_finding(report),)

@@ -10,10 +10,10 @@ from modelwright.catalog.metadata import ModelMetadata
 from modelwright.catalog.parameters import InferenceParameter
 from modelwright.catalog.settings_forms import generative_settings_form
 from modelwright.catalog.updating import inherited_data_options
-from modelwright.core.errors import ConfigurationError, NotFoundError
+from modelwright.core.errors import ConfigurationError, DataError, NotFoundError
 from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
-from modelwright.data.examples import Split, load_examples, load_whole
+from modelwright.data.examples import Examples, Split, load_examples, load_whole
 from modelwright.runs.record import RunRecord
 from modelwright.zoo import Zoo
 
@@ -155,7 +155,8 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             raise ConfigurationError("no entities that could be silent", field="silent", todo="leave it out")
         rows, found, note = self._log_probabilities(options.get("data"), run, limit=None)
         frame = pd.DataFrame({"example": rows, "surprise": -np.asarray(found.value, float)})
-        frame = frame.sort_values("surprise", ascending=False, ignore_index=True, kind="stable")
+        # one whose log probability is no number is the most surprising of all, not the least
+        frame = frame.sort_values("surprise", ascending=False, ignore_index=True, kind="stable", na_position="first")
         of = f" of {found.of}" if found.of else ""
         meaning = f"surprise is minus the log probability{of} in nats ({found.kind})"
         return Scored(frame, ("example", "surprise"), (meaning, note))
@@ -171,7 +172,7 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             raise NotFoundError(
                 "the run does not say which data it was trained on", field="data", todo="name the data to ask about"
             )
-        part = load_examples(str(trained_on)).test if source is None else load_whole(source)
+        part = _held_out(str(trained_on), run) if source is None else load_whole(source)
         model = self.model(run)
         found = log_probabilities(model, part, limit=limit)
         rows = row_numbers(model, part, len(found.value))
@@ -183,3 +184,20 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         else:
             which = f"{source} from its beginning, in its order"
         return rows, found, f"{len(rows):,} examples: {which}; each is named by its {what} there, counted from 0"
+
+
+def _held_out(source: str, run: RunRecord) -> Examples:
+    """The part of a run's data that it was not trained on, which is known only while the data are what they were."""
+    data = load_examples(source)
+    found = data.describe()
+    kept = {name: run.manifest.data.get(name) for name in found}
+    if kept != found:
+        changed = [name for name in found if kept[name] != found[name]]
+        raise DataError(
+            f"{source} has changed since the training, and what was held out of it is not known",
+            field="data",
+            expected=", ".join(f"{name} {kept[name]}" for name in changed),
+            got=", ".join(f"{name} {found[name]}" for name in changed),
+            todo="--data names the data to ask about explicitly",
+        )
+    return data.test

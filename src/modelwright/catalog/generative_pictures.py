@@ -27,6 +27,7 @@ def loss_picture(fit: "Fit") -> Picture:
         steps, losses = zip(*fit.evaluations, strict=True)
         axes.plot(steps, losses, color="C0", marker=".", label="held out")
     settled = np.asarray(fit.history[name][len(fit.history[name]) // 10 :])
+    settled = settled[np.isfinite(settled)]  # a training that diverged has means of no finite update
     if len(settled) > 2:  # the first steps would flatten the rest
         span = float(np.ptp(settled)) or 1.0
         axes.set_ylim(float(settled.min()) - 0.3 * span, float(settled.max()) + 0.3 * span)

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from modelwright import __version__
-from modelwright.catalog.generative_answers import drawn, held_out_nats
-from modelwright.catalog.generative_data import looked_at, trained_on
+from modelwright.catalog.generative_answers import HeldOut, drawn, held_out_nats
+from modelwright.catalog.generative_data import conditions, looked_at, trained_on
 from modelwright.catalog.generative_findings import (
     course_finding,
     figure_finding,
     figures_of,
     held_out_finding,
     latent_findings,
+    no_figure_finding,
 )
 from modelwright.catalog.generative_pictures import loss_picture, samples_picture
 from modelwright.core.files import json_text, make_folder
@@ -72,8 +73,10 @@ def train_entry(
     finally:
         if lock is not None:
             lock.release()
+    if fit.ended == "diverged":  # before anything else can fail: nobody is to go on from it
+        shutil.rmtree(checkpoints, ignore_errors=True)
     progress(ProgressEvent("check", 0, 1, "figures"))
-    reached = held_out_nats(model, data.test)
+    reached = held_out_nats(model, data.test) if "log_prob" in model.offers else None
     outcome = _outcome(entry, data, model, fit, reached, overrides)
     progress(ProgressEvent("check", 1, 1, "figures"))
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -85,29 +88,33 @@ def _outcome(
     data: Split,
     model: AbstractGenerativeModel,
     fit: Fit,
-    reached: tuple[float, float, str],
+    reached: HeldOut | None,
     overrides: dict[str, Any],
 ) -> TrainingOutcome:
-    nats, error, kind = reached
     size = int(np.prod(model.example_shape))
-    figures = figures_of(
-        nats, error, size, is_text=isinstance(model, AdaptedModel) and isinstance(model.codec, TextCodec)
-    )
-    metrics: dict[str, Cell] = {name: value for name, (value, _) in figures.items()}
-    metrics |= {"nats_error": error, "kind": kind, "steps": fit.steps}
-    metrics |= {"parameters": count_parameters(model), "seconds": round(fit.seconds, 2)}
-    own = [key for key in overrides if key != "seed"]
+    metrics: dict[str, Cell] = {}
+    if reached is None:
+        of_figure = no_figure_finding(f"{type(model).__name__} gives no log probabilities")
+    elif reached.kind == "unnormalized":  # a number that may be anything is held against nothing
+        of_figure = no_figure_finding(f"log probabilities of {type(model).__name__} are known up to a constant only")
+        metrics |= {"kind": reached.kind}
+    else:
+        is_text = isinstance(model, AdaptedModel) and isinstance(model.codec, TextCodec)
+        figures = figures_of(reached.nats, reached.error, size, is_text=is_text)
+        of_figure = figure_finding(entry, data.name, figures, [key for key in overrides if key != "seed"])
+        metrics |= {name: value for name, (value, _) in figures.items()}
+        metrics |= {"nats_error": reached.error, "kind": reached.kind}
+    metrics |= {"steps": fit.steps, "parameters": count_parameters(model), "seconds": round(fit.seconds, 2)}
     findings = (
         course_finding(fit),
-        held_out_finding(fit, size, error),
-        figure_finding(entry, data.name, figures, own),
+        held_out_finding(fit, size, 0.0 if reached is None else reached.error),
+        of_figure,
         *latent_findings(model, data.test),
     )
     description, arrays = parts_of(model)
-    samples = drawn(model, SHOWN, seed=0, label=None) if "sample" in model.offers else None
+    samples = _samples(model, data)
     pictures = tuple(p for p in (loss_picture(fit), samples_picture(samples, data)) if p is not None)
-    words = {"exact": "exact", "bound": "a lower bound of the log probability"}[kind]
-    text = [f"On {len(data.test):,} examples held out: {nats:.4g} +- {error:.2g} nats per example ({words})."]
+    text = [] if reached is None else [reached.sentence]
     if isinstance(samples, list):
         text += ["A sample:", samples[0]]
     table = Table(
@@ -121,3 +128,14 @@ def _outcome(
         documents={"model": json.loads(description), "history": fit.history},
         files={"model.safetensors": arrays},
     )
+
+
+def _samples(model: AbstractGenerativeModel, data: Split) -> Any:
+    """Some for the report, in the contexts of the held-out examples where it takes them; None where there can be none.
+
+    Contexts come with the data: a model that needs them draws none without.
+    """
+    contexts = conditions(model, data.test) if model.condition.context_dim else None
+    if "sample" not in model.offers or (model.condition.context_dim and contexts is None):
+        return None
+    return drawn(model, SHOWN, seed=0, label=None, contexts=contexts)

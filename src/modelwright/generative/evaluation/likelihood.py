@@ -78,10 +78,12 @@ class ImportanceWeighted:
     Args:
         log_prob: Nats per example, shape (n,), a lower bound of each on average.
         draws: Latents for each example.
+        of: As of `LogProb`.
     """
 
     log_prob: Float[np.ndarray, " n"]
     draws: int
+    of: str = ""
 
     @property
     def mean(self) -> float:
@@ -94,8 +96,8 @@ class ImportanceWeighted:
         return _standard_error(self.log_prob)
 
     def as_log_prob(self) -> LogProb:
-        """The same, saying that it is a bound."""
-        return LogProb(self.log_prob, "bound")
+        """The same, saying that it is a bound, and of what."""
+        return LogProb(self.log_prob, "bound", self.of)
 
 
 @runtime_checkable
@@ -104,7 +106,8 @@ class CodedModel(Protocol):
 
     Attributes:
         inner: The model.
-        codec: With `encode(x, key)`: what the model takes, and the log-determinant of each example, nats.
+        codec: With `encode(x, key)`: what the model takes, and the log-determinant of each example, nats; and
+            `probability_of`: what probabilities are of, where it is not the data as they are.
     """
 
     inner: Any
@@ -157,20 +160,24 @@ def importance_weighted(
     graph, state = nnx.split(model)
 
     @jax.jit
-    def bound(state: nnx.State, x: Array, cond: Array | None, key: Array) -> Array:
+    def bound(state: nnx.State, x: Array, cond: Array | None, key: Array) -> LogProb:
         model = nnx.merge(graph, state)
         if not isinstance(model, CodedModel):
-            return model.importance_weighted(x, draws, key=key, cond=cond).value
+            found: LogProb = model.importance_weighted(x, draws, key=key, cond=cond)
+            return found
         of_codec, of_model = jax.random.split(key)
         z, log_det = model.codec.encode(x, of_codec)
-        return model.inner.importance_weighted(z, draws, key=of_model, cond=cond).value + log_det
+        inside = model.inner.importance_weighted(z, draws, key=of_model, cond=cond)
+        return LogProb(inside.value + log_det, inside.kind, model.codec.probability_of or inside.of)
 
-    found = []
+    found, of = [], ""
     for begin in range(0, len(x), chunk):
         part = slice(begin, begin + chunk)
         key = jax.random.key(named_seed(seed, f"chunk {begin}"))
-        found.append(np.asarray(bound(state, x[part], None if cond is None else cond[part], key), np.float64))
-    return ImportanceWeighted(np.concatenate(found), draws)
+        bounds = bound(state, x[part], None if cond is None else cond[part], key)
+        found.append(np.asarray(bounds.value, np.float64))
+        of = bounds.of
+    return ImportanceWeighted(np.concatenate(found), draws, of)
 
 
 def _standard_error(each: np.ndarray) -> float:

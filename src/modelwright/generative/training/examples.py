@@ -23,6 +23,9 @@ from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 MOST_WHOLE = 2**31 - 1
 """Whole numbers beyond this are taken to fractions: on the device they have 32 bits, and would become others."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number of single precision, which is that of the device."""
+
 
 class AbstractExamples(ABC):
     """Examples by number; a pytree, so that compiled functions take it."""
@@ -137,10 +140,13 @@ def as_examples(
         found = jax.tree.map(jnp.asarray, data)
     elif isinstance(data, str):
         length = model.example_shape[0]
-        found = Windows(jnp.asarray(_array(model.prepared(data), field)), length, 1 if overlapping else length)
+        found = Windows(jnp.asarray(device_numbers(model.prepared(data), field)), length, 1 if overlapping else length)
     else:
         x, cond = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-        x, cond = _array(model.prepared(x), field), None if cond is None else _array(cond, f"the conditions of {field}")
+        x, cond = (
+            device_numbers(model.prepared(x), field),
+            None if cond is None else device_numbers(cond, f"the conditions of {field}"),
+        )
         if cond is not None and len(cond) != len(x):
             raise DataError("conditions of other examples", field=field, expected=f"{len(x)} of them", got=len(cond))
         found = Rows(jnp.asarray(x), None if cond is None else jnp.asarray(cond))
@@ -187,7 +193,22 @@ def _check_levels(values: Array, levels: int, field: str) -> None:
         )
 
 
-def _array(values: Any, field: str) -> np.ndarray:
+def device_numbers(values: Any, field: str) -> np.ndarray:
+    """Numbers that are on the device what they are here: there, whole ones have 32 bits, and fractions, too.
+
+    Whole numbers that do not fit into 32 bits become fractions, and fractions those of single precision.
+
+    Args:
+        values: Anything that NumPy makes an array of.
+        field: What they are called in messages.
+
+    Raises:
+        DataError: they are no array of numbers, or finite and larger than single precision knows.
+
+    Example:
+        >>> device_numbers([[2**32 + 5, 1]], "data").dtype, device_numbers([[5, 1]], "data").dtype
+        (dtype('float32'), dtype('int64'))
+    """
     try:
         found = np.asarray(values)
     except ValueError:  # rows of unequal length
@@ -201,7 +222,20 @@ def _array(values: Any, field: str) -> np.ndarray:
             got=come or type(values).__name__,
         )
     beyond = found.dtype.kind in "iu" and found.size and (found.max() > MOST_WHOLE or found.min() < -MOST_WHOLE)
-    return found.astype(np.float32) if found.dtype.kind == "f" or beyond else found
+    if not (found.dtype.kind == "f" or beyond):
+        return found
+    with np.errstate(over="ignore"):  # what becomes infinite is looked at below
+        single = found.astype(np.float32)
+    lost = np.isinf(single) & np.isfinite(found)
+    if lost.any():
+        raise DataError(
+            f"{int(lost.sum())} numbers are beyond single precision, in which models compute",
+            field=field,
+            expected=f"numbers from {-LARGEST:.3g} to {LARGEST:.3g}",
+            got=float(found[lost][0]),
+            todo="scale the data",
+        )
+    return single
 
 
 def _checksum(values: Any) -> dict[str, Any]:

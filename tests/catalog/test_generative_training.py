@@ -1,0 +1,128 @@
+"""Trainings of zoo entries from data to outcome, those that go wrong or can be asked little among them."""
+
+import json
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from modelwright.catalog.generative_pictures import loss_picture
+from modelwright.catalog.generative_training import train_entry
+from modelwright.core.progress import ignore_progress
+from modelwright.core.verdict import Grade
+from modelwright.data.examples import load_examples
+from modelwright.generative.log_prob import LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel, Loss
+from modelwright.generative.training import Fit
+from modelwright.zoo import zoo
+
+
+def finding(outcome, name):
+    return next(found for found in outcome.verdict.findings if found.name == name)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        [3.0, 2.0, 1.0, math.nan],
+        [math.nan] * 4,
+        [3.0, math.inf, 2.0, -math.inf, 1.0],
+        [],
+    ],
+)
+def test_a_loss_that_is_not_finite_has_a_picture(losses):
+    history = {"step": [float(k) for k in range(len(losses))], "loss": losses}
+    fit = Fit(None, len(losses), "diverged", history, [(1, math.nan)], 1.0, 3)
+    assert loss_picture(fit).content.startswith(b"<?xml")
+
+
+DIVERGING = {"seed": 0, "steps": 400, "learning_rate": 1e3}
+
+
+def test_a_training_that_diverged_is_kept(tmp_path):
+    outcome = train_entry(
+        zoo, "flow_moons", load_examples("moons"), DIVERGING, folder=tmp_path, progress=ignore_progress
+    )
+    assert finding(outcome, "course").grade is Grade.PROBLEM
+    assert math.isnan(outcome.documents["history"]["loss"][-1])
+
+
+def test_a_training_that_diverged_is_not_gone_on_with_whatever_happens_to_its_report(tmp_path):
+    def pressed(event):
+        if event.stage == "check":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_entry(zoo, "flow_moons", load_examples("moons"), DIVERGING, folder=tmp_path, progress=pressed)
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+class Normal(AbstractGenerativeModel):
+    """A normal distribution of unit spread, which offers what a test wants of it."""
+
+    family = "normal"
+    offers = frozenset({"sample", "log_prob"})
+
+    def __init__(self, kind):
+        self.mean = nnx.Param(jnp.zeros(2))
+        self.example_shape = (2,)
+        self.kind = kind
+        self.recipe = json.dumps({"configuration": zoo.configuration("flow_moons", steps=3).to_document()})
+
+    def loss(self, batch, *, key, step):
+        return Loss(0.5 * ((batch.x - self.mean[...]) ** 2).sum(-1).mean(), {})
+
+    def log_prob(self, x, *, key=None, cond=None):
+        return LogProb(-0.5 * ((x - self.mean[...]) ** 2).sum(-1), self.kind)
+
+    def sample(self, n, *, key, cond=None):
+        return self.mean[...] + jax.random.normal(key, (n, 2))
+
+
+class Sampling(Normal):
+    """The same without log probabilities."""
+
+    offers = frozenset({"sample"})
+    log_prob = AbstractGenerativeModel.log_prob
+
+
+@dataclass
+class OwnZoo:
+    """A zoo of one model, made by hand."""
+
+    model: AbstractGenerativeModel
+
+    def entry(self, name):
+        return zoo.entry("flow_moons")
+
+    def configuration(self, name, **overrides):
+        return zoo.configuration("flow_moons", **overrides)
+
+    def create_model(self, name, *, rngs, **overrides):
+        return self.model
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence", "said"),
+    [
+        (Sampling("exact"), "no figure: Sampling gives no log probabilities", None),
+        (
+            Normal("unnormalized"),
+            "no figure: log probabilities of Normal are known up to a constant only",
+            "On 1,000 examples held out: ",
+        ),
+    ],
+)
+def test_a_model_without_a_figure_is_trained_and_reported_without_one(tmp_path, model, sentence, said):
+    overrides = {"seed": 0, "steps": 3}
+    data = load_examples("moons")
+    outcome = train_entry(OwnZoo(model), "mine", data, overrides, folder=tmp_path, progress=ignore_progress)
+    assert finding(outcome, "figure").sentence == sentence
+    assert finding(outcome, "figure").grade is Grade.UNKNOWN
+    assert not {"nats", "nats_error", "bits_per_dim"} & set(outcome.metrics)
+    assert outcome.metrics["steps"] == 3
+    text = outcome.sections[0].text
+    assert text == () if said is None else text[0].startswith(said) and "known up to a constant only" in text[0]
