@@ -173,7 +173,7 @@ MUTANTS = (
         "modalities/text.py",
         'return cls("".join(sorted(set(text))))',
         'return cls("".join(set(text)))',
-        ("tests/modalities/test_codecs.py", "-k", "every_process"),
+        ("tests/modalities/test_text_codec.py", "-k", "every_process"),
     ),
     Mutant(
         17,

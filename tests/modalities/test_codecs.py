@@ -1,54 +1,20 @@
 """Codecs: there and back, log-determinants against automatic differentiation, probabilities in the data's own units."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+from codec_models import Takes
 
 from modelwright.configuration import ModelConfiguration
-from modelwright.core.errors import CapabilityError, ConfigurationError, DataError, NotFoundError
+from modelwright.core.errors import ConfigurationError, DataError
 from modelwright.factory import create_model
 from modelwright.generative.evaluation.likelihood import bits_per_dim
 from modelwright.generative.log_prob import LogProb
-from modelwright.generative.protocol import AbstractGenerativeModel, Batch
-from modelwright.generative.training import Rows, Trainer, TrainingSettings, Windows
+from modelwright.generative.protocol import Batch
+from modelwright.generative.training import Rows, Trainer, TrainingSettings
 from modelwright.generative.training.examples import as_examples
-from modelwright.modalities import AdaptedModel, ImageCodec, TextCodec, codec_from_document, codec_named
-
-
-class Takes(AbstractGenerativeModel):
-    """A model that says what it takes, with the log probability of a product of logistic densities (or nothing)."""
-
-    family = "flow"
-    offers = frozenset({"log_prob", "sample"})
-    log_prob_kind = "exact"
-
-    def __init__(self, shape, levels=None, family="flow"):
-        self.example_shape, self.levels, self.family = shape, levels, family
-        self.latent_dim = 7
-        self.began_with = nnx.Variable(jnp.zeros((1, *shape)))
-
-    def log_prob(self, x, *, key=None, cond=None):
-        each = -x - 2.0 * jax.nn.softplus(-x)
-        return LogProb(each.reshape(len(x), -1).sum(-1), "exact")
-
-    def sample(self, n, *, key, cond=None):
-        return jax.random.logistic(key, (n, *self.example_shape))
-
-    def encode(self, x, *, key=None, cond=None):
-        return x if key is None else x - jax.random.uniform(key, x.shape)
-
-    def decode(self, z, *, key=None, cond=None):
-        return z if key is None else z + jax.random.uniform(key, z.shape)
-
-    def begin(self, batch, *, key):
-        self.began_with[...] = batch.x - jax.random.uniform(key, batch.x.shape)
-
+from modelwright.modalities import AdaptedModel, ImageCodec, TextCodec, codec_from_document
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (6, 3, 2, 1))
 
@@ -156,26 +122,6 @@ def test_a_training_takes_images_in_the_layout_of_the_codec():
         Trainer(create_model(config, rngs=0, modality="image")).fit(raw, steps=1)
 
 
-def test_a_training_takes_a_text(of_text):
-    examples = as_examples("abcabba", of_text)
-    assert isinstance(examples, Windows)
-    assert (examples.sequence.tolist(), examples.length) == ([0, 1, 2, 0, 1, 1, 0], 6)
-    assert as_examples(["abcabb", "bbbbbb"], of_text).x.tolist() == [[0, 1, 2, 0, 1, 1], [1] * 6]
-    with pytest.raises(DataError, match=r"data: there are no examples"):
-        as_examples("ab", of_text)
-    with pytest.raises(DataError, match=r"data: not an array of numbers"):
-        as_examples("abcabba", of_text.inner)
-
-
-def test_a_text_held_out_is_looked_at_in_windows_that_follow_each_other(of_text):
-    text = "abcabbacbbcabca"
-    train, found = as_examples(text, of_text), []
-    for held_out in (text, [text[:6], text[6:12]]):
-        model = nnx.clone(of_text)
-        found.append(Trainer(model, TrainingSettings(batch_size=4)).fit(train, steps=1, eval_data=held_out).evaluations)
-    assert found[0] == found[1]
-
-
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
@@ -211,19 +157,6 @@ def test_the_noise_in_the_gaps_is_not_that_of_the_model():
     assert (model.inner.began_with[...] != noise / 2 - noise).all()
 
 
-@pytest.mark.parametrize("modality", [{"nam": "image"}, {"name": 3}, 3])
-def test_what_is_no_modality_is_refused(modality):
-    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=2, hidden_dims=[4])
-    with pytest.raises(ConfigurationError, match=r"modality: not a modality; expected a name, a mapping with a name"):
-        create_model(config, rngs=0, modality=modality)
-
-
-def test_options_of_a_mapping_are_checked():
-    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=2, hidden_dims=[4])
-    with pytest.raises(ConfigurationError, match=r"Failed to apply modality 'image': levls: the modality image takes"):
-        create_model(config, rngs=0, modality={"name": "image", "levls": 17})
-
-
 def test_grey_images_may_lack_an_axis_of_channels():
     codec = ImageCodec().fitted(Takes((4, 5, 1)))
     assert codec.prepare(np.full((2, 4, 5), 7, np.uint8)).shape == (2, 4, 5, 1)
@@ -255,167 +188,10 @@ def test_other_numbers_are_no_images(raw, message):
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"levels": 1}, "levels: not accepted; expected a whole number from 2 to 65536, got 1"),
-        ({"edge": 0.5}, "edge: not accepted; expected a number from 0 to below 0.5, got 0.5"),
-        ({"binarize": "half"}, "binarize: not accepted; expected one of threshold, sample, got 'half'"),
-        ({"layout": "chw"}, "layout: not accepted; expected one of channels_last, channels_first"),
-        ({"levls": 3}, "levls: the modality image takes no such option"),
-        ({"families": []}, "families: the modality image takes no such option; expected levels, binarize, edge, "),
-        ({"levels": True}, "levels: not accepted; expected a whole number from 2 to 65536, got True"),
-        ({"levels": None}, "levels: not accepted; .*, got 'nothing'"),
-        ({"edge": "tiny"}, "edge: not accepted; expected a number from 0 to below 0.5, got 'tiny'"),
-        ({"edge": None}, "edge: not accepted"),
-        ({"edge": [0.1]}, "edge: not accepted"),
-        ({"binarize": ["sample"]}, "binarize: not accepted"),
-        ({"layout": {"a": 1}}, "layout: not accepted"),
-        ({"shape": 3}, "shape: not accepted; expected a list of whole numbers above 0, got 3"),
-        ({"shape": "83"}, "shape: not accepted"),
-        ({"shape": [8, 0]}, "shape: not accepted"),
-        ({"shape": [8, "x"]}, "shape: not accepted"),
-        ({"takes": "reals"}, "takes: not accepted; expected one of levels, binary, real, got 'reals'"),
-        ({"takes": 3}, "takes: not accepted"),
-        ({"takes": None}, "takes: not accepted"),
-        ({"shape": None}, "shape: not accepted"),
-    ],
-)
-def test_options_that_are_wrong_are_named(options, message):
-    with pytest.raises(ConfigurationError, match=message):
-        codec_named("image", **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"alphabet": None}, "alphabet: not text; expected the characters, each once; empty for bytes, got 'nothing'"),
-        ({"alphabet": 123}, "alphabet: not text; .* got 123; write digits in quotes"),
-        ({"alphabet": ["a", "b"]}, "alphabet: not text"),
-        ({"length": "long"}, "length: not accepted; expected a whole number, got 'long'"),
-        ({"length": -1}, "length: not accepted"),
-        ({"length": None}, "length: not accepted"),
-    ],
-)
-def test_options_of_texts_that_are_wrong_are_named(options, message):
-    with pytest.raises(ConfigurationError, match=message):
-        codec_named("text", **options)
-
-
-def test_numbers_written_as_text_are_numbers():
-    # YAML 1.1 reads 1e-6 as text
-    given = codec_named("image", levels="17", edge="1e-6", shape=["2", 3.0, 1])
-    assert given == ImageCodec(levels=17, edge=1e-6, shape=(2, 3, 1))
-    assert type(given.edge) is float
-    assert codec_named("text", length="3").length == 3
-
-
-@pytest.mark.parametrize("modality", [{"name": "image", 1: 2}, {"name": "image", "shape": 3}, {1: 2, "name": "text"}])
-def test_no_mapping_brings_a_fault(modality):
-    config = ModelConfiguration(name="x", model_class="modelwright.generative.flow.MAF", input_dim=2, hidden_dims=[4])
-    with pytest.raises(ConfigurationError, match=rf"Failed to apply modality '{modality['name']}': (1|shape): "):
-        create_model(config, rngs=0, modality=modality)
-
-
-@pytest.mark.parametrize(
-    ("codec", "model", "message"),
-    [
-        (ImageCodec(shape=(4, 5, 3)), Takes((4, 5, 1)), r"shape: not that of the model, .*; expected \(4, 5, 1\), got"),
-        (
-            ImageCodec(takes="binary"),
-            Takes((2,)),
-            "takes: not that of the model, .*; expected real, got 'binary'; leave",
-        ),
-        (ImageCodec(takes="levels"), Takes((2,), levels=2), "takes: not that of the model"),
-        (TextCodec("ab", length=4), Takes((3,), levels=2), "length: not that of the model, .*; expected 3, got 4"),
-    ],
-)
-def test_what_would_have_no_effect_is_refused(codec, model, message):
-    with pytest.raises(ConfigurationError, match=message):
-        codec.fitted(model)
-
-
-def test_what_is_taken_from_the_model_may_be_said():
-    for codec, model in (
-        (ImageCodec(levels=17), Takes((3, 2, 1))),
-        (ImageCodec(levels=17), Takes((4,), levels=2)),
-        (ImageCodec(levels=17), Takes((4,), levels=17)),
-        (TextCodec("ab"), Takes((3,), levels=2)),
-    ):
-        fitted = codec.fitted(model)
-        assert fitted != codec
-        assert fitted.fitted(model) == fitted
-
-
-def test_an_unknown_modality_names_the_nearest():
-    with pytest.raises(NotFoundError, match=r"no modality is called 'imag'; did you mean 'image'\?"):
-        codec_named("imag")
-
-
-@pytest.mark.parametrize(
     "codec", [ImageCodec(levels=17, edge=0.1).fitted(Takes((2, 2, 1))), TextCodec.of("hello")], ids=["image", "text"]
 )
 def test_codecs_come_back_from_their_description(codec):
     assert codec_from_document(codec.to_document()) == codec
-
-
-def test_texts_come_back_as_they_were():
-    text = "to be, or not to be"
-    codec = TextCodec.of(text)
-    assert codec.present(codec.prepare(text)) == [text]
-    assert TextCodec().present(TextCodec().prepare("naïve")) == ["naïve"]
-
-
-@pytest.mark.parametrize("codec", [TextCodec(), TextCodec("abc")], ids=["bytes", "characters"])
-def test_symbols_beyond_the_vocabulary_show_as_a_mark(codec):
-    codec = codec.fitted(Takes((4,), levels=300))
-    known = codec.prepare("abca")
-    for odd in (codec.vocabulary, 299, 256 + known[1], -1):
-        row = known.copy()
-        row[1] = odd
-        assert codec.present(row) == ["a\ufffdca"]
-
-
-def test_an_alphabet_need_not_be_in_order():
-    codec = TextCodec("cba")
-    assert codec.prepare("abc").tolist() == [2, 1, 0]
-
-
-def test_a_character_that_is_unknown_is_named():
-    with pytest.raises(DataError, match=r"data: the character 'z' at place 3 is not in the vocabulary"):
-        TextCodec.of("abc").prepare("abcz")
-
-
-def test_rows_of_text_have_the_models_length():
-    codec = TextCodec.of("ab").fitted(Takes((3,), levels=2, family="autoregressive"))
-    assert codec.prepare(["aba", "bab"]).tolist() == [[0, 1, 0], [1, 0, 1]]
-    with pytest.raises(DataError, match=r"data: a text of another length than the model's; expected 3 symbols"):
-        codec.prepare(["ab"])
-    with pytest.raises(DataError, match=r"data: no text; expected a text, or a list of texts, got 'list'"):
-        codec.prepare([1, 2])
-
-
-def test_a_model_has_to_know_all_symbols():
-    with pytest.raises(ConfigurationError, match=r"parameters.vocabulary: the model knows fewer symbols"):
-        TextCodec.of("abc").fitted(Takes((3,), levels=2))
-
-
-def test_a_character_twice_is_refused():
-    with pytest.raises(ConfigurationError, match=r"alphabet: the character 'a' stands twice"):
-        TextCodec("aba")
-
-
-SYMBOLS = "from modelwright.modalities import TextCodec; print(TextCodec.of('hello world').prepare('world').tolist())"
-
-
-def test_symbols_are_the_same_in_every_process():
-    # Python salts its hashes: what follows from them differs from one process to the next
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", SYMBOLS], check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": seed}
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(found) == 1
 
 
 def test_a_modality_that_does_not_go_with_a_family_says_with_which_it_does():
@@ -443,55 +219,3 @@ def test_an_adapted_model_is_not_the_model_unchanged():
     assert float(plain.log_prob(x.astype(float)).value[0]) != float(adapted.log_prob(x).value[0])
     assert adapted.sample(3, key=jax.random.key(0)).dtype == jnp.int32
     assert type(adapted.inner) is type(plain)
-
-
-@pytest.fixture(scope="module")
-def of_text():
-    config = ModelConfiguration(
-        name="x",
-        model_class="modelwright.generative.autoregressive.Transformer",
-        input_dim=6,
-        hidden_dims=[4],
-        parameters={"vocabulary": 3, "n_layers": 1, "n_heads": 1},
-    )
-    return create_model(config, rngs=0, modality=TextCodec("abc"))
-
-
-def test_what_has_no_latent_says_so(of_text):
-    assert of_text.latent_dim is None
-    assert AdaptedModel(Takes((1,)), ImageCodec()).latent_dim == 7
-
-
-def test_a_text_is_continued_through_its_codec(of_text):
-    key = jax.random.key(0)
-    found = of_text.continue_from("ab", 4, key=key, temperature=0.5, top_k=2)
-    inside = of_text.inner.continue_from(jnp.array([[0, 1]]), 4, key=key, temperature=0.5, top_k=2)
-    assert (found == inside).all()
-    (text,) = of_text.codec.present(np.asarray(found))
-    assert (text[:2], len(text)) == ("ab", 6)
-    several = of_text.continue_from(["ab", "cc"], 4, key=key)
-    assert (several == of_text.continue_from(np.array([[0, 1], [2, 2]]), 4, key=key)).all()
-
-
-@pytest.mark.parametrize(
-    ("prompt", "message"),
-    [
-        ("ad", "data: the character 'd' at place 1 is not in the vocabulary"),
-        (["ab", "a"], "prompt: texts of unequal lengths; expected 2 symbols in each, as in the first, got 1"),
-        ([], "prompt: no text; expected a text, or a list of texts, got 'list'"),
-        ([1, 2], "prompt: no text"),
-    ],
-)
-def test_a_prompt_that_is_no_text_is_refused(of_text, prompt, message):
-    with pytest.raises(DataError, match=message):
-        of_text.continue_from(prompt, 1, key=jax.random.key(0))
-
-
-def test_what_a_codec_cannot_bring_to_raw_data_refuses_and_names_the_model_inside():
-    model = AdaptedModel(Takes((1,)), ImageCodec())
-    with pytest.raises(CapabilityError, match=r"model.inner, a Takes, has no continue_from; choose .*Transformer"):
-        model.continue_from(np.zeros((1, 1), int), 2, key=jax.random.key(0))
-    with pytest.raises(
-        CapabilityError, match=r"what Takes draws is not that of raw data; ask model.inner for sample_with"
-    ):
-        model.sample_with_log_prob(2, key=jax.random.key(0))
