@@ -22,6 +22,7 @@ from modelwright.catalog.generative_findings import (
 )
 from modelwright.catalog.generative_pictures import loss_picture, samples_picture
 from modelwright.core.files import json_text, make_folder
+from modelwright.core.locks import acquire
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell, Section, Table, TrainingOutcome
 from modelwright.core.verdict import Verdict
@@ -30,7 +31,6 @@ from modelwright.factory.stored_models import parts_of
 from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
 from modelwright.generative.training import Fit, Trainer, TrainingDefaults
 from modelwright.modalities import AdaptedModel, TextCodec
-from modelwright.runs.locks import acquire
 from modelwright.zoo import Zoo, ZooEntry
 
 SHOWN = 64

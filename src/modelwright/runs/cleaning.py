@@ -7,9 +7,9 @@ from pathlib import Path
 
 from modelwright.core.errors import StorageError
 from modelwright.core.files import storage_errors
+from modelwright.core.locks import acquire, is_held
 from modelwright.runs.identifiers import is_run_id
 from modelwright.runs.layout import ARTIFACTS, RunPaths, model_folder
-from modelwright.runs.locks import acquire, is_held
 
 _HIDDEN_RUN = re.compile(r"\.(?P<run>[^.]+)\.(partial|removing)")
 _HIDDEN_FILE = re.compile(r"\.(?P<stem>.+)\.[^.]+\.partial(\.[^.]*)?")

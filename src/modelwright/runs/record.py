@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from modelwright.core.documents import LARGEST_FILE, read_text
 from modelwright.core.errors import ModelwrightError, NotFoundError, StorageError
 from modelwright.core.files import sha256_of_file
+from modelwright.core.locks import is_held
 from modelwright.core.names import suggestion
 from modelwright.core.sections import Cell
 from modelwright.core.verdict import Verdict
 from modelwright.runs.identifiers import run_time
 from modelwright.runs.layout import RunPaths
-from modelwright.runs.locks import is_held
 from modelwright.runs.manifest import Manifest, RunStatus, read_manifest
 from modelwright.runs.trace_file import read_groups, read_trace
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
 from modelwright.core.files import make_folder, storage_errors
+from modelwright.core.locks import HeldLock, acquire, exclusive
 from modelwright.core.names import check_identifier, suggestion
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.runs.active import ActiveRun
@@ -17,7 +18,6 @@ from modelwright.runs.environment import git_state, machine, package_versions
 from modelwright.runs.identifiers import is_run_id, next_run_id
 from modelwright.runs.layout import RunPaths, model_folder
 from modelwright.runs.lineage import Ancestor, Continuation, ancestors
-from modelwright.runs.locks import HeldLock, acquire, exclusive
 from modelwright.runs.manifest import Manifest, RunStatus, plain, write_manifest
 from modelwright.runs.record import RunRecord, read_record
 

@@ -87,7 +87,7 @@ def _flock(path: Path, handle: int, kind: int) -> bool:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
         raise StorageError(
-            f"cannot lock {path}: {error.strerror}", todo="keep the project on a file system with locks (a local disk)"
+            f"cannot lock {path}: {error.strerror}", todo="choose a folder on a file system with locks (a local disk)"
         ) from error
     return True
 
