@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 
 import jax
@@ -332,6 +334,39 @@ def test_saving_again_leaves_one_file_of_arrays(tmp_path):
     save_model(create_model(small(), rngs=3), tmp_path)
     save_model(create_model(small(), rngs=4), tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+def test_saving_leaves_the_files_of_others(tmp_path):
+    others = {"model-mine.safetensors", "model-0123.safetensors"}
+    for name in others:
+        (tmp_path / name).touch()
+    save_model(create_model(small(), rngs=3), tmp_path)
+    assert others < {path.name for path in tmp_path.glob("*.safetensors")}
+
+
+def test_what_is_no_model_and_what_is_no_folder_are_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"model: not a generative model; .* got 'NoneType'"):
+        save_model(None, tmp_path)
+    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got 'None'"):
+        save_model(Constant((2,)), None)
+    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got 'None'"):
+        load_model(None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": None}, "is damaged: sha256, that of the arrays, is missing"),
+        ({"configuration": 3}, "describes no model: configuration is no mapping; got 3"),
+        ({"configuration": None}, "describes no model: configuration is no mapping"),
+        ({"modality": 3}, "describes no model: modality is no mapping"),
+    ],
+)
+def test_a_damaged_description_names_its_file(tmp_path, changes, message):
+    document = {"format": 1, "configuration": small().to_document(), "modality": None, "sha256": "0", **changes}
+    (tmp_path / DESCRIPTION).write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(StorageError, match=f"{re.escape(str(tmp_path))}.{DESCRIPTION} {message}"):
+        load_model(tmp_path)
 
 
 def test_damaged_arrays_are_refused(tmp_path):

@@ -5,6 +5,8 @@ model-SHA.safetensors     parameters and all other variables
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +24,25 @@ if TYPE_CHECKING:
 DESCRIPTION = "model.json"
 FORMAT = 1
 
+_ARRAYS = re.compile(r"model-[0-9a-f]{16}\.safetensors")
+
 
 def parts_of(model: "AbstractGenerativeModel") -> tuple[str, bytes]:
     """The description of a model that `create_model` made, as JSON, and its arrays as safetensors.
 
     Raises:
-        ConfigurationError: the model was made by hand, or with parts from Python: no description of it is complete.
+        ConfigurationError: it is no model; or it was made by hand, or with parts from Python: no description of it is
+            complete.
     """
     from flax import nnx
 
     from modelwright.generative.array_files import packed
+    from modelwright.generative.protocol import AbstractGenerativeModel
 
+    if not isinstance(model, AbstractGenerativeModel):
+        raise ConfigurationError(
+            "not a generative model", field="model", expected="what create_model gives", got=type(model).__name__
+        )
     if model.recipe is None:
         raise ConfigurationError(
             "the model was not made from a configuration alone",
@@ -45,15 +55,18 @@ def parts_of(model: "AbstractGenerativeModel") -> tuple[str, bytes]:
     return json_text(document, sort_keys=False), arrays
 
 
-def model_from_parts(document: Mapping[str, Any], arrays: Path) -> "AbstractGenerativeModel":
+def model_from_parts(
+    document: Mapping[str, Any], arrays: Path, *, source: str = DESCRIPTION
+) -> "AbstractGenerativeModel":
     """The model of a description and a file of arrays.
 
     Args:
         document: What `parts_of` described.
         arrays: The file.
+        source: Where the description comes from, for messages.
 
     Raises:
-        StorageError: the file is damaged, or either is of another version.
+        StorageError: the description or the file is damaged, or either is of another version.
     """
     from flax import nnx
 
@@ -63,7 +76,9 @@ def model_from_parts(document: Mapping[str, Any], arrays: Path) -> "AbstractGene
         raise StorageError(
             "the model's description is of another format", expected=f"format {FORMAT}", got=document.get("format")
         )
-    model = _made(document, DESCRIPTION)
+    model = _made(document, source)
+    if not isinstance(document.get("sha256"), str):
+        raise StorageError(f"{source} is damaged: sha256, that of the arrays, is missing")
     state = nnx.state(model)
     found = put_back(nnx.to_pure_dict(state), read_arrays(arrays, document["sha256"]), source=str(arrays))
     nnx.replace_by_pure_dict(state, found)
@@ -82,13 +97,13 @@ def save_model(model: "AbstractGenerativeModel", folder: Path | str) -> Path:
     Raises:
         ConfigurationError: as for `parts_of`. StorageError: the disk refused.
     """
-    folder = Path(folder)
+    folder = _folder(folder)
     description, arrays = parts_of(model)
     name = arrays_name(json.loads(description)["sha256"])
     write_bytes(folder / name, arrays)
     write_text(folder / DESCRIPTION, description)
     for old in folder.glob("model-*.safetensors"):
-        if old.name != name:
+        if old.name != name and _ARRAYS.fullmatch(old.name):  # other people's files may begin like this, too
             old.unlink(missing_ok=True)
     return folder
 
@@ -97,18 +112,26 @@ def load_model(folder: Path | str) -> "AbstractGenerativeModel":
     """The model that `save_model` wrote, or that of a training's checkpoint: as it was at its best look so far.
 
     Raises:
-        NotFoundError: there is none. StorageError: a file is damaged, or of another version. ConfigurationError: the
-            checkpoint is of a model that was made by hand.
+        NotFoundError: there is none. StorageError: a file is damaged, or of another version. ConfigurationError: it is
+            no path, or the checkpoint is of a model that was made by hand.
     """
     from modelwright.generative.training.checkpoints import MANIFEST
 
-    folder = Path(folder)
+    folder = _folder(folder)
     if not (folder / DESCRIPTION).is_file():
         if (folder / MANIFEST).is_file():
             return _model_of_checkpoint(folder)
         raise NotFoundError(f"there is no model in {folder}", field="model")
     document = read_json(folder / DESCRIPTION)
-    return model_from_parts(document, folder / arrays_name(str(document.get("sha256"))))
+    arrays = folder / arrays_name(str(document.get("sha256")))
+    return model_from_parts(document, arrays, source=str(folder / DESCRIPTION))
+
+
+def _folder(value: Path | str) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        got = "None" if value is None else value
+        raise ConfigurationError("not accepted", field="folder", expected="the path of a folder", got=got)
+    return Path(value)
 
 
 def _model_of_checkpoint(folder: Path) -> "AbstractGenerativeModel":
@@ -132,9 +155,14 @@ def _model_of_checkpoint(folder: Path) -> "AbstractGenerativeModel":
 
 def _made(document: Mapping[str, Any], source: str) -> "AbstractGenerativeModel":
     """A model of a configuration and a modality, its numbers not yet those that are stored."""
-    missing = next((name for name in ("configuration", "modality") if name not in document), None)
-    if missing is not None:
-        raise StorageError(f"{source} describes no model: {missing} is missing")
+    for name in ("configuration", "modality"):
+        if name not in document:
+            raise StorageError(f"{source} describes no model: {name} is missing")
+        if not isinstance(document[name], Mapping) and (name, document[name]) != ("modality", None):
+            raise StorageError(
+                f"{source} describes no model: {name} is no mapping",
+                got="None" if document[name] is None else document[name],
+            )
     config = ModelConfiguration.from_mapping(document["configuration"], source=source)
     modality = None if document["modality"] is None else codec_from_document(document["modality"])
     return create_model(config, rngs=0, modality=modality)
