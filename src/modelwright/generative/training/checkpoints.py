@@ -1,21 +1,62 @@
 """Checkpoints of a training: a manifest and a file of arrays, the manifest last, so that either is whole or absent.
 
 manifest.json                what was being trained, how, on what; the name and SHA-256 of the arrays
-state-STEP.safetensors       every array of the state
+state-STEP-SHA.safetensors   every array of the state
+.lock                        held by the training that writes here
 """
 
 import json
 import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from modelwright.core.documents import read_json
-from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
-from modelwright.core.files import inside, json_text, storage_errors, write_text
-from modelwright.generative.array_files import put_back, read_arrays, write_arrays
+from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError, shortened
+from modelwright.core.files import (
+    check_destination,
+    inside,
+    json_text,
+    make_folder,
+    sha256_of_bytes,
+    storage_errors,
+    write_bytes,
+    write_text,
+)
+from modelwright.core.locks import acquire
+from modelwright.generative.array_files import packed, put_back, read_arrays
+from modelwright.generative.training.manifest import FORMAT, checked_manifest
 
-MANIFEST = "manifest.json"
-FORMAT = 2
+MANIFEST, LOCK = "manifest.json", ".lock"
+
+NOTES = ("name", "description", "version", "tags", "metadata")
+"""Fields of a configuration that decide nothing: training defaults are compared as the settings they became."""
+
+_ARRAYS = re.compile(r"state-[0-9]+-[0-9a-f]{16}\.safetensors")
+_ARRAYS_BEFORE = re.compile(r"state-[0-9]+\.safetensors")  # named by the step alone, as they once were
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder of checkpoints to one training for the length of a block; it is made where there is none.
+
+    Raises:
+        ConfigurationError: another training holds it, in this process or another. StorageError: the disk refuses.
+    """
+    check_destination(folder / MANIFEST, field="checkpoint_dir")
+    lock = acquire(make_folder(folder) / LOCK)
+    if lock is None:
+        raise ConfigurationError(
+            f"another training writes its checkpoints into {folder}",
+            field="checkpoint_dir",
+            todo="choose another folder, or wait until it has ended",
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_checkpoint(folder: Path, what: dict[str, Any], step: int, state: Any, history: dict[str, Any]) -> None:
@@ -28,13 +69,17 @@ def write_checkpoint(folder: Path, what: dict[str, Any], step: int, state: Any, 
         state: A tree of arrays.
         history: What has been reported so far, plain data.
     """
-    arrays = folder / f"state-{step}.safetensors"
-    sha256 = write_arrays(arrays, state)
+    content = packed(state)
+    sha256 = sha256_of_bytes(content)
+    # named by what is in it: the manifest in place may be of another training, with arrays of the same step
+    arrays = folder / f"state-{step}-{sha256[:16]}.safetensors"
+    before = _named_before(folder)
+    write_bytes(arrays, content)
     manifest = {"format": FORMAT, "step": step, "training": what, "history": history}
     write_text(folder / MANIFEST, json_text({**manifest, "arrays": {"file": arrays.name, "sha256": sha256}}))
     with storage_errors(folder):
-        for old in folder.glob("state-*.safetensors"):
-            if old != arrays:
+        for old in folder.glob("state-*.safetensors"):  # other people's files may begin like this, too
+            if old.name != arrays.name and (_ARRAYS.fullmatch(old.name) or old.name == before):
                 old.unlink(missing_ok=True)
 
 
@@ -64,13 +109,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFoundError(f"there is no checkpoint in {folder}", field="checkpoint_dir")
-    manifest = read_json(path)
-    if manifest.get("format") != FORMAT:
-        raise StorageError(f"{path} is of another format", expected=f"format {FORMAT}", got=manifest.get("format"))
-    missing = next((name for name in ("step", "training", "history", "arrays") if name not in manifest), None)
-    if missing is not None:
-        raise StorageError(f"{path} is damaged: {missing} is missing")
-    return manifest
+    return checked_manifest(read_json(path), source=str(path))
 
 
 def read_best(folder: Path, like: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -105,23 +144,47 @@ def _arrays(folder: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], str
     return read_arrays(inside(folder, name, field=str(folder / MANIFEST)), sha256), str(folder / name)
 
 
+def _named_before(folder: Path) -> str | None:
+    """The arrays of the checkpoint in place, where they are named by their step alone."""
+    try:
+        name = str(read_manifest(folder)["arrays"]["file"])
+    except ModelwrightError:  # there is none, or it is damaged: nothing is known of its arrays
+        return None
+    return name if _ARRAYS_BEFORE.fullmatch(name) else None
+
+
 def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    wanted = _as_read(wanted)
-    for part in wanted:
-        if stored.get(part) == wanted[part]:
-            continue
-        before, now = stored.get(part), wanted[part]
-        if isinstance(before, dict) and isinstance(now, dict):
-            names = dict.fromkeys((*now, *before))
-            part, before, now = next((k, before.get(k), now.get(k)) for k in names if before.get(k) != now.get(k))
-        raise ConfigurationError(
-            f"the checkpoint in {folder} is of another training",
-            field=part,
-            expected=f"{before!r} as in the checkpoint",
-            got=now,
-            todo="train as before, pass resume=False to begin anew, or choose another folder",
-        )
+    stored, wanted = _decisive(stored), _decisive(json.loads(json_text(wanted)))
+    different = next((part for part in wanted if stored.get(part) != wanted[part]), None)
+    if different is None:
+        return
+    field, before, now = _difference(different, stored.get(different), wanted[different])
+    raise ConfigurationError(
+        f"the checkpoint in {folder} is of another training",
+        field=field,
+        expected=f"{shortened(before)} as in the checkpoint",
+        got="None" if now is None else now,
+        todo="train as before, pass resume=False to begin anew, or choose another folder",
+    )
 
 
-def _as_read(document: dict[str, Any]) -> dict[str, Any]:
-    return dict(json.loads(json_text(document)))
+def _decisive(training: dict[str, Any]) -> dict[str, Any]:
+    """What has to be the same, as read from JSON, without what decides nothing."""
+    settings, recipe = training.get("settings"), training.get("recipe")
+    if isinstance(settings, dict) and settings.get("schedule") == "constant":
+        training = {**training, "settings": {**settings, "final_rate": 0.0}}  # accepted once, and read by nobody
+    if recipe is None:
+        return training
+    made_from = json.loads(recipe)
+    configuration = {name: value for name, value in made_from["configuration"].items() if name not in NOTES}
+    return {**training, "recipe": {**configuration, "modality": made_from["modality"]}}
+
+
+def _difference(part: str, before: Any, now: Any) -> tuple[str, Any, Any]:
+    """The first field in which a part differs, and what it is in each; of a model's recipe, down to the last level."""
+    path = [part]
+    while isinstance(before, dict) and isinstance(now, dict) and (len(path) == 1 or part == "recipe"):
+        one, other = before, now
+        path.append(next(name for name in dict.fromkeys((*now, *before)) if one.get(name) != other.get(name)))
+        before, now = before.get(path[-1]), now.get(path[-1])
+    return ".".join(path[1:] or path), before, now

@@ -12,20 +12,16 @@ import numpy as np
 from flax import nnx
 
 from modelwright.core.errors import ConfigurationError, StorageError
-from modelwright.core.files import check_destination
 from modelwright.core.noted_interrupts import NotedInterrupt, note_interrupts
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.seeds import named_seed
 from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.generative.training.checkpoints import MANIFEST, read_checkpoint, write_checkpoint
 from modelwright.generative.training.evaluation import held_out_loss
-from modelwright.generative.training.examples import AbstractExamples, numbers_of_steps
+from modelwright.generative.training.examples import AbstractExamples, most_steps, numbers_of_steps
 from modelwright.generative.training.placement import placement_of
 from modelwright.generative.training.settings import TrainingSettings
 from modelwright.generative.training.steps import MOST_LOST, Program, advance, begun
-
-MOST_STEPS = 512
-"""Steps between two looks at the host, at most."""
 
 STRETCH = 1.0
 """Seconds that such a stretch takes, about: bars move and Ctrl-C is heard."""
@@ -102,6 +98,7 @@ class Course:
         graph, _, _ = nnx.split(model, nnx.Param, ...)
         self.program = Program(graph, model.objectives(), settings, steps, placement.place)
         self.placement = placement
+        self.most_steps = most_steps(self.program.updates_per_step * self.batch_size)
         self.key = jax.random.key(named_seed(settings.seed, "training"))
         self.history: dict[str, list[float]] = {}
         self.evaluations: list[tuple[int, float]] = []
@@ -125,16 +122,7 @@ class Course:
 
     def begin(self, folder: Path | None, resume: Any) -> None:
         """Go on from a checkpoint, or let the model begin with some of the data; arguments as for `Trainer.fit`."""
-        if resume not in (True, False, "auto", "if usable"):
-            expected = "True, False, 'auto' or 'if usable'"
-            raise ConfigurationError("not accepted", field="resume", expected=expected, got=resume)
-        if folder is not None:
-            check_destination(folder / MANIFEST, field="checkpoint_dir")
         there = folder is not None and (folder / MANIFEST).is_file()
-        if resume is True and not there:
-            raise ConfigurationError(
-                "there is no checkpoint to resume from", field="resume", got=str(folder), todo="pass resume='auto'"
-            )
         goes_on = there and resume is not False
         if goes_on:
             self._make_ready()
@@ -199,6 +187,12 @@ class Course:
         """Make the steps that are left, with checkpoints on the way where there is a folder for them."""
         if self.placement.note:
             self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=self.placement.note))
+        if self.steps <= self.settings.warm_up:
+            note = (
+                f"the learning rate is still rising at the end: a warm_up of {self.settings.warm_up:,} steps in a "
+                f"training of {self.steps:,}"
+            )
+            self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=note))
         due = time.perf_counter() + checkpoint_seconds / 6.0
         if self.step:
             note = f"going on from step {self.step:,} of a training that was stopped"
@@ -215,7 +209,7 @@ class Course:
             self._advance(count)
             spent = time.perf_counter() - began
             if compiled:  # the first stretch is compilation
-                stretch = int(np.clip(count * STRETCH / max(spent, 1e-6), 1, MOST_STEPS))
+                stretch = int(np.clip(count * STRETCH / max(spent, 1e-6), 1, self.most_steps))
             compiled = True
             self._report(count, spent)
             if self._is_lost():
@@ -232,7 +226,7 @@ class Course:
         """Make steps; fewer when the training diverges."""
         self.is_whole = False
         updates = self.program.updates_per_step
-        numbers = np.zeros((MOST_STEPS, updates, self.batch_size), np.int32)
+        numbers = np.zeros((self.most_steps, updates, self.batch_size), np.int32)
         found = numbers_of_steps(
             self.examples.size, self.batch_size, self.step * updates, count * updates, self.settings.seed
         )

@@ -26,6 +26,12 @@ MOST_WHOLE = 2**31 - 1
 LARGEST = float(np.finfo(np.float32).max)
 """The largest number of single precision, which is that of the device."""
 
+MOST_STEPS = 512
+"""Steps between two looks at the host, at most."""
+
+MOST_NUMBERS = 2**22
+"""Numbers of examples that are made ready for the device together, about: 16 MiB."""
+
 
 class AbstractExamples(ABC):
     """Examples by number; a pytree, so that compiled functions take it."""
@@ -268,3 +274,16 @@ def numbers_of_steps(size: int, batch_size: int, first: int, count: int, seed: i
             epoch, order = now, named_generator(seed, f"epoch {now}").permutation(size)
         found[row] = order[place * batch_size : (place + 1) * batch_size]
     return found
+
+
+def most_steps(numbers_of_step: int) -> int:
+    """Steps whose numbers of examples are made ready together: few where a batch is large, or of the whole data.
+
+    Args:
+        numbers_of_step: Examples that one step looks at.
+
+    Example:
+        >>> most_steps(256), most_steps(1_000_000), most_steps(10_000_000)
+        (512, 4, 1)
+    """
+    return min(MOST_STEPS, max(1, MOST_NUMBERS // numbers_of_step))

@@ -1,6 +1,8 @@
 """The one trainer of all generative models."""
 
+import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
@@ -9,7 +11,9 @@ import numpy as np
 
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.progress import ProgressCallback, ignore_progress
+from modelwright.core.values import plain
 from modelwright.generative.protocol import AbstractGenerativeModel
+from modelwright.generative.training.checkpoints import MANIFEST, held
 from modelwright.generative.training.course import Course, Fit
 from modelwright.generative.training.defaults import TrainingDefaults
 from modelwright.generative.training.examples import as_examples
@@ -88,7 +92,8 @@ class Trainer:
             evaluate_every: Steps between two looks at them; a twentieth of the steps by default.
             patience: Stop after so many looks without a smaller loss, and keep the model as it was at the best; by
                 default as the model's configuration says, when there are eval_data.
-            checkpoint_dir: Folder for checkpoints; a training that was killed goes on from it to the bit.
+            checkpoint_dir: Folder for checkpoints, of one training at a time; one that was killed goes on from it to
+                the bit.
             checkpoint_seconds: Seconds between two checkpoints, a sixth of it before the first; there is one at the end
                 always, and one when the training is interrupted (Ctrl-C).
             resume: True needs a checkpoint, False leaves it, "auto" goes on where there is one; "if usable" leaves it,
@@ -96,10 +101,16 @@ class Trainer:
             progress: Called with `ProgressEvent`s of the stage "train".
 
         Raises:
-            ConfigurationError: an argument is not accepted, or the checkpoint is of another training.
+            ConfigurationError: an argument is not accepted, the checkpoint is of another training, or another training
+                writes into its folder.
             DataError: the data do not fit the model.
         """
         began = time.perf_counter()
+        folder = _folder(checkpoint_dir, resume)
+        checkpoint_seconds = _seconds(checkpoint_seconds)
+        if not callable(progress):
+            expected = "a function of a ProgressEvent"
+            raise ConfigurationError("not accepted", field="progress", expected=expected, got=_shown(progress))
         defaults = TrainingDefaults.of(self.model)
         settings = defaults.settings if self.settings is None else self.settings
         settings = settings if batch_size is None else replace(settings, batch_size=batch_size)
@@ -119,18 +130,45 @@ class Trainer:
             )
         every = None if evaluate_every is None else _whole(evaluate_every, "evaluate_every")
         course = Course(self.model, settings, examples, held_out, steps, every, patience, progress)
-        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
-        course.begin(folder, resume)
-        try:
-            course.train(folder, checkpoint_seconds)
-        except KeyboardInterrupt:  # between two stretches, from Ctrl-C that was noted or from the progress callback
+        with nullcontext() if folder is None else held(folder):
+            course.begin(folder, resume)
+            try:
+                course.train(folder, checkpoint_seconds)
+            except KeyboardInterrupt:  # between two stretches, from Ctrl-C that was noted or from the progress callback
+                if folder is not None:
+                    course.keep(folder)
+                raise
+            fit = course.finish(time.perf_counter() - began)  # before the disk may refuse the last checkpoint
             if folder is not None:
                 course.keep(folder)
-            raise
-        fit = course.finish(time.perf_counter() - began)  # before the disk may refuse the last checkpoint
-        if folder is not None:
-            course.keep(folder)
         return fit
+
+
+def _folder(value: Any, resume: Any) -> Path | None:
+    """The folder of the checkpoints, which is there where one is to be resumed from."""
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise ConfigurationError("not accepted", field="checkpoint_dir", expected="the path of a folder", got=value)
+    folder = None if value is None else Path(value)
+    if not (isinstance(resume, bool) or (isinstance(resume, str) and resume in ("auto", "if usable"))):
+        expected = "True, False, 'auto' or 'if usable'"
+        raise ConfigurationError("not accepted", field="resume", expected=expected, got=_shown(resume))
+    if resume is True and (folder is None or not (folder / MANIFEST).is_file()):
+        raise ConfigurationError(
+            "there is no checkpoint to resume from", field="resume", got=str(folder), todo="pass resume='auto'"
+        )
+    return folder
+
+
+def _seconds(value: Any) -> float:
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0.0:  # NaN is no number
+        expected = "a number of at least 0"
+        raise ConfigurationError("not accepted", field="checkpoint_seconds", expected=expected, got=_shown(value))
+    return float(number)
+
+
+def _shown(value: Any) -> Any:
+    return "None" if value is None else value
 
 
 def _whole(value: Any, name: str) -> int:
