@@ -21,7 +21,7 @@ class TrainingSettings:
         batch_size: Examples of one update; all of them where there are fewer.
         learning_rate: Of Adam, at its highest.
         schedule: constant; or falling to `final_rate` over the steps as a cosine, or along a line.
-        final_rate: Learning rate at the end, as a share of `learning_rate`.
+        final_rate: Learning rate at the end of a schedule that falls, as a share of `learning_rate`.
         warm_up: Steps over which the learning rate rises from zero.
         weight_decay: Of AdamW, on kernels and embeddings only, not on biases and scales.
         beta2: Decay of Adam's second moment.
@@ -70,6 +70,14 @@ precision, seed
         if self.ema is not None:
             self._number("ema", 0.0, 1.0, open_above=True)
         self._choice("schedule", SCHEDULES)
+        if self.final_rate and self.schedule == "constant":
+            raise ConfigurationError(
+                "a constant learning rate does not fall",
+                field="final_rate",
+                expected="none beside schedule 'constant'",
+                got=self.final_rate,
+                todo="choose the schedule cosine or linear, or leave final_rate out",
+            )
         self._choice("precision", PRECISIONS)
         check_seed(self.seed)
 
