@@ -15,6 +15,7 @@ from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
 from modelwright.data.examples import Examples, Split, load_examples, load_whole
 from modelwright.runs.record import RunRecord
+from modelwright.runs.unfinished import FOLDER
 from modelwright.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         from modelwright.catalog.generative_training import train_entry
 
         overrides = {**parameters, **settings.overrides()}
-        unfinished = self.get_output_paths()["output"] / "unfinished"
+        unfinished = self.get_output_paths()["output"] / FOLDER
         return train_entry(self.zoo, self.model_id, data, overrides, folder=unfinished, progress=progress)
 
     def model(self, run: RunRecord) -> "AbstractGenerativeModel":
