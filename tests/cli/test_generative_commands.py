@@ -199,6 +199,34 @@ def test_a_configuration_is_explained(project, capsys, tmp_path):
     assert values["activation"][1:3] == ["relu", "default of VAE"]
 
 
+SMALL = "name: x\nmodel_class: modelwright.generative.vae.VAE\ninput_dim: [4, 4, 1]\nhidden_dims: [3]\noutput_dim: 3\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "modality"),
+    [
+        (SMALL, (), "none"),
+        (SMALL + "modality: image\n", (), "image"),
+        (SMALL + "modality: image\n", ("--modality", "{name: image, levels: 4}"), "image (levels 4)"),
+        (SMALL + "type: vae\ndescription: y\nmodality: image\nexpected: {construction_only: z}\n", (), "image"),
+    ],
+)
+def test_a_file_is_explained_with_its_modality(capsys, tmp_path, content, words, modality):
+    (tmp_path / "x.yaml").write_text(content, encoding="utf-8")
+    code, said = run(tmp_path, capsys, "explain", str(tmp_path / "x.yaml"), *words, "--json")
+    assert code == 0, said.err
+    assert {row[0]: row[1] for table in json.loads(said.out) for row in table["rows"]}["modality"] == modality
+
+
+def test_a_folder_of_the_name_of_an_entry_stands_in_nobodys_way(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vae_digits").mkdir()
+    assert run(tmp_path, capsys, "explain", "vae_digits")[0] == 0
+    (tmp_path / "folder").mkdir()
+    code, said = run(tmp_path, capsys, "explain", "folder")
+    assert (code, "folder is not a file; expected a regular file" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code", "sentence"),
     [

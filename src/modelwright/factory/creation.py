@@ -51,11 +51,7 @@ class ModelFactory:
             ConfigurationError: no builder fits, a value is not accepted, or is given and not used; the builder does not
                 take an argument; there is no room for so large a model; or the builder of a plug-in gives no model.
         """
-        if not isinstance(config, ModelConfiguration):
-            raise TypeError(
-                f"config: expected a ModelConfiguration, got {type(config).__name__}; "
-                "make one with ModelConfiguration.from_mapping(...)"
-            )
+        check_configuration(config)
         builder = self.registry.builder_for(config.model_class)
         if not kwargs:
             check_room(config, builder)
@@ -84,6 +80,19 @@ def create_model(
         (2, 'VAE')
     """
     return ModelFactory().create_model(config, rngs=rngs, modality=modality, **kwargs)
+
+
+def check_configuration(config: object) -> None:
+    """Refuse what is no configuration.
+
+    Raises:
+        TypeError: saying how one is made.
+    """
+    if not isinstance(config, ModelConfiguration):
+        raise TypeError(
+            f"config: expected a ModelConfiguration, got {type(config).__name__}; "
+            "make one with ModelConfiguration.from_mapping(...)"
+        )
 
 
 def sound(model: Any, builder: Any) -> "AbstractGenerativeModel":
