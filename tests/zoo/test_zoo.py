@@ -146,6 +146,7 @@ def test_entries_of_ones_own_are_found(own, monkeypatch):
         ("type: vae", "type: vae\ntags: 5", r"tags: not a list .*; expected a list of short texts, got 5"),
         ("type: vae", "type: vae\ntags: abc", r"tags: not a list .*; expected a list of short texts, got 'abc'"),
         ("type: vae", "type: vae\ntags: [[a]]", r"tags: not text"),
+        ("type: vae", "type: vae\nversion: 1.10", r"version: a number, which loses the zeros at its end .*in quotes"),
         ("type: vae", "type: vae\nversion: [1]", r"version: not text"),
     ],
 )
@@ -164,7 +165,7 @@ def test_a_file_that_is_wrong_breaks_no_list(own, monkeypatch, capsys, tmp_path)
         text = ENTRY.replace("name: mine", f"name: wrong_{k}") + line
         (own / "toy" / f"wrong_{k}.yaml").write_text(text, encoding="utf-8")
     os.mkfifo(own / "toy" / "piped.yaml")  # opened, it would be waited for
-    (own / "toy" / "mine.yaml").write_text(ENTRY + "tags:\nversion: 1.5\n", encoding="utf-8")
+    (own / "toy" / "mine.yaml").write_text(ENTRY + "tags:\nversion: '1.5'\n", encoding="utf-8")
     found = {entry.model_id: entry for entry in zoo_entries(Zoo([own]))}
     assert {name for name, entry in found.items() if entry.error is not None} == {
         "piped",
