@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from modelwright.catalog.generative_answers import shape_of_samples
-from modelwright.catalog.generative_files import check_samples_kind, write_samples
+from modelwright.catalog.generative_files import RULE, check_samples_kind, write_samples
 from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.cli.app import main
 from modelwright.core.errors import ConfigurationError, StorageError
@@ -68,7 +68,7 @@ def test_samples_are_written(project, capsys, tmp_path, suffix):
 def test_samples_of_no_known_kind_are_refused_before_anything_is_drawn(project, capsys, tmp_path):
     code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "samples.gif"))
     assert code == 2
-    assert "out: no kind of file for samples; expected a name ending in .png, .npy or .txt" in said.err
+    assert "out: no kind of file for samples; expected a name ending in .png, .npy, .txt or .json" in said.err
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_drawn(project, capsys, tmp_path, monkeypatch):
@@ -89,8 +89,18 @@ def test_samples_that_a_file_cannot_hold_are_refused_before_anything_is_drawn(pr
     code, said = run(project, capsys, "sample", "vae_digits", "--n", "1001", "--out", out)
     assert code == 2
     assert "n: too many images for one picture; expected at most 1,000, got 1001; write them to a name" in said.err
-    with pytest.raises(ConfigurationError, match=r"out: samples are texts; expected a name ending in \.txt"):
+    with pytest.raises(ConfigurationError, match=r"out: samples are texts; expected a name ending in \.txt or"):
         check_samples_kind(tmp_path / "x.npy", 2, None)
+    with pytest.raises(ConfigurationError, match=r"out: samples are arrays; expected a name ending in \.npy"):
+        check_samples_kind(tmp_path / "x.json", 2, (2,))
+
+
+def test_texts_of_several_lines_are_told_apart(tmp_path):
+    texts = ["a\nb", "c\n\nd"]
+    write_samples(tmp_path / "x.json", texts)
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == texts
+    write_samples(tmp_path / "x.txt", texts)
+    assert (tmp_path / "x.txt").read_text(encoding="utf-8")[:-1].split(f"\n{RULE}\n") == texts
 
 
 def test_a_text_is_known_as_one_before_it_is_drawn():

@@ -31,7 +31,7 @@ class GenerativeSettings:
 
     Args:
         steps: Steps in all.
-        epochs: Times that each example is looked at, in place of steps.
+        epochs: Rounds through the examples, of whole batches only, in place of steps.
         batch_size: Examples of one update.
         learning_rate: Of Adam, at its highest.
         seed: Of initial weights, order of the data, and noise.

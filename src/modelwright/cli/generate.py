@@ -22,7 +22,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.command(context_settings=_HELP)
 @click.argument("model_id", metavar="MODEL")
 @click.option("--n", "n", type=click.IntRange(1, 1_000_000), default=64, help="How many [default: 64].")
-@click.option("--out", required=True, help="File to write: .png (images, points), .npy (arrays) or .txt (texts).")
+@click.option("--out", required=True, help="File: .png (images, points), .npy (arrays), .txt or .json (texts).")
 @click.option("--seed", type=int, default=0, help="The same seed gives the same examples [default: 0].")
 @click.option("--label", type=int, help="Class of the examples, for models of labels [default: all in turn].")
 @click.option("--run", "run_ref", help="Run to draw from [default: the newest complete one].")
