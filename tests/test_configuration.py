@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 
 import pytest
 
@@ -16,7 +18,7 @@ FIELDS = {
     "parameters": {"beta": 1.0, "encoder_type": "mlp"},
     "metadata": {"experiment_id": "exp_001", "training_defaults": {"batch_size": 64}},
     "description": "a model",
-    "version": 1.2,
+    "version": "1.2",
     "tags": ["a", "b"],
 }
 
@@ -84,6 +86,10 @@ def test_lists_that_were_given_can_be_changed_without_changing_it():
         ({"parameters": [1]}, r"parameters: not a mapping; expected a mapping of names to values"),
         ({"parameters": {"f": print}}, r"parameters: builtin_function_or_method cannot be kept in a file"),
         ({"parameters": {"rate": float("inf")}}, r"parameters: "),
+        ({"metadata": {"a": ["\ud800"]}}, r"metadata: holds half a character"),
+        ({"metadata": {"\ud800": 1}}, r"metadata: holds half a character"),
+        ({"metadata": {"a": 10**5000}}, r"metadata: too large to be written; expected a whole number of at most"),
+        ({"version": 1.10}, r"version: a number, which loses the zeros at its end; expected text, such as version: "),
         ({"metadata": {1: 2}}, r"metadata: the key 1 is not text"),
         ({"name": ""}, r"name: empty; expected one line of text"),
         ({"tags": "one"}, r"tags: not a list; expected a list of short texts"),
@@ -113,3 +119,27 @@ def test_changes_are_checked():
     assert config.with_changes(hidden_dims=[8]).hidden_dims == (8,)
     with pytest.raises(ConfigurationError, match="hidden_dims"):
         config.with_changes(hidden_dims=[0])
+
+
+def test_notes_that_files_hold_are_kept_as_they_are():
+    notes = {"entropy": 2**128, "said": "\x1b[1m\r\n"}
+    config = ModelConfiguration(name="x", metadata=notes)
+    assert ModelConfiguration.from_json(config.to_json()).metadata == notes
+    assert ModelConfiguration.from_yaml(config.to_yaml()).metadata == notes
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, copy.copy, lambda config: pickle.loads(pickle.dumps(config))])
+def test_copies_are_equal_and_of_the_same_hash(way):
+    config = ModelConfiguration(**FIELDS)
+    again = way(config)
+    assert again == config
+    assert {config: 1}[again] == 1
+    assert config.with_changes(parameters={"beta": 2.0}) not in {config}
+
+
+def test_a_copy_with_changes_is_checked():
+    config = ModelConfiguration(**FIELDS)
+    assert config.model_copy(update={"parameters": {"beta": 3}}).parameters["beta"] == 3
+    assert config.model_copy(deep=True) == config
+    with pytest.raises(ConfigurationError, match="hidden_dims"):
+        config.model_copy(update={"hidden_dims": [0]})

@@ -12,7 +12,6 @@ Nothing here knows a model: a configuration can be read, checked for form and wr
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Self, TypeAlias
 
 import yaml
@@ -22,6 +21,7 @@ from modelwright.core.descriptions import AbstractDescription
 from modelwright.core.documents import parse_json, parse_yaml, read_text
 from modelwright.core.errors import ConfigurationError
 from modelwright.core.files import json_text
+from modelwright.core.frozen_mapping import FrozenMapping
 from modelwright.core.values import Refusal, plain, to_float, to_integer, to_text
 
 LARGEST_DIMENSION = 2**31 - 1
@@ -29,6 +29,9 @@ LARGEST_DIMENSION = 2**31 - 1
 
 DEEPEST = 8
 """Levels of nesting in parameters and metadata."""
+
+LARGEST_BITS = 14_000
+"""Of a whole number in parameters and metadata: Python writes no number of more than 4,300 digits."""
 
 
 def _one_line(value: Any) -> str:
@@ -40,7 +43,9 @@ def _one_line(value: Any) -> str:
 
 def _version(value: Any) -> str:
     value = plain(value)
-    return _one_line(str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value)
+    if isinstance(value, float):
+        raise Refusal('text, such as version: "1.10" in quotes', "a number, which loses the zeros at its end")
+    return _one_line(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
 
 def _dimension(value: Any) -> int:
@@ -91,7 +96,7 @@ def frozen(value: Any, depth: int = 0) -> Any:
 
     Example:
         >>> frozen({"a": [1, {"b": 2}]})
-        mappingproxy({'a': (1, mappingproxy({'b': 2}))})
+        FrozenMapping({'a': (1, FrozenMapping({'b': 2}))})
     """
     value = plain(value)
     if depth > DEEPEST:
@@ -100,14 +105,29 @@ def frozen(value: Any, depth: int = 0) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise Refusal("text keys", f"the key {key!r} is not text")
-        return MappingProxyType({key: frozen(entry, depth + 1) for key, entry in value.items()})
+        return FrozenMapping({_text(key): frozen(entry, depth + 1) for key, entry in value.items()})
     if isinstance(value, list | tuple):
         return tuple(frozen(entry, depth + 1) for entry in value)
     if isinstance(value, float):
         return to_float(value)
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        if value.bit_length() > LARGEST_BITS:
+            raise Refusal(f"a whole number of at most {LARGEST_BITS:,} bits", "too large to be written")
+        return value
+    if isinstance(value, str):
+        return _text(value)
     raise Refusal("numbers, texts, lists and mappings of them", f"{type(value).__name__} cannot be kept in a file")
+
+
+def _text(value: str) -> str:
+    """Any text that a file can hold: notes written by earlier versions stay readable, whatever stands in them."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refusal("text that is valid Unicode", "holds half a character (a lone surrogate)") from None
+    return value
 
 
 def thawed(value: Any) -> Any:
@@ -119,7 +139,7 @@ def thawed(value: Any) -> Any:
 
 def _mapping(value: Any) -> Any:
     if value is None:
-        return MappingProxyType({})
+        return FrozenMapping()
     if not isinstance(value, Mapping):
         raise Refusal("a mapping of names to values", "not a mapping")
     return frozen(value)
@@ -166,8 +186,8 @@ class ModelConfiguration(AbstractDescription):
     output_dim: Annotated[int | tuple[int, ...] | None, BeforeValidator(_output_dim)] = None
     activation: Annotated[str | None, BeforeValidator(lambda value: None if value is None else _one_line(value))] = None
     dropout_rate: Annotated[float | None, BeforeValidator(_rate)] = None
-    parameters: Values = Field(default_factory=lambda: MappingProxyType({}))
-    metadata: Values = Field(default_factory=lambda: MappingProxyType({}))
+    parameters: Values = Field(default_factory=FrozenMapping)
+    metadata: Values = Field(default_factory=FrozenMapping)
     description: Annotated[str, BeforeValidator(to_text)] = ""
     version: Version = "1.0"
     tags: Tags = ()
@@ -179,7 +199,7 @@ class ModelConfiguration(AbstractDescription):
         Raises:
             ConfigurationError: it is no mapping.
         """
-        found = self.metadata.get("training_defaults", MappingProxyType({}))
+        found = self.metadata.get("training_defaults", FrozenMapping())
         if not isinstance(found, Mapping):
             raise ConfigurationError(
                 "not training defaults", field="metadata.training_defaults", expected="a mapping", got=found
@@ -189,6 +209,10 @@ class ModelConfiguration(AbstractDescription):
     def with_changes(self, **changes: Any) -> Self:
         """The same configuration with some fields changed, checked anew."""
         return type(self).from_mapping({**self.given(), **changes})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy; with fields to change it is `with_changes`, so that they are checked."""
+        return self.with_changes(**update) if update else super().model_copy(deep=deep)
 
     def given(self) -> dict[str, Any]:
         """The fields that were given, as plain data; those left at their defaults are left out."""

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -150,6 +151,24 @@ def test_samples_are_drawn_in_the_contexts_that_are_given():
     inner = jnp.asarray(contexts)[jnp.array([0, 1, 0, 1, 0])]
     np.testing.assert_allclose(found, drawn(model, 5, seed=0, label=None, contexts=inner), rtol=1e-6)
     assert found.shape == (5, 2)
+
+
+def test_many_samples_are_drawn_a_block_at_a_time(monkeypatch):
+    monkeypatch.setattr("modelwright.catalog.generative_answers.BLOCK", 4)
+    model = made("flow.MAF", 2, n_classes=3)
+    asked = []
+    monkeypatch.setattr(
+        type(model),
+        "sample",
+        lambda self, n, *, key, cond: asked.append(n) or jax.random.normal(key, (n, 2)) + cond[:, None],
+    )
+    found = drawn(model, 10, seed=0, label=None)
+    assert found.shape == (10, 2)
+    assert asked == [4]  # one program, whatever the number of blocks and the size of the last
+    assert len(np.unique((found - np.arange(10)[:, None] % 3).round(4))) == 20  # every block draws anew
+    np.testing.assert_array_equal(drawn(model, 7, seed=0, label=None), found[:7])
+    cond = jnp.arange(4) % 3
+    np.testing.assert_allclose(found[:4], model.sample(4, key=jax.random.key(0), cond=cond), rtol=1e-6)
 
 
 def test_a_model_of_contexts_is_trained_to_its_end_and_says_that_it_cannot_be_sampled_without(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from modelwright.catalog.generative_answers import shape_of_samples
-from modelwright.catalog.generative_files import check_samples_kind, write_samples
+from modelwright.catalog.generative_files import RULE, check_samples_kind, write_samples
 from modelwright.catalog.model_registry import ModelRegistry
 from modelwright.cli.app import main
 from modelwright.core.errors import ConfigurationError, StorageError
@@ -68,7 +68,7 @@ def test_samples_are_written(project, capsys, tmp_path, suffix):
 def test_samples_of_no_known_kind_are_refused_before_anything_is_drawn(project, capsys, tmp_path):
     code, said = run(project, capsys, "sample", "vae_digits", "--out", str(tmp_path / "samples.gif"))
     assert code == 2
-    assert "out: no kind of file for samples; expected a name ending in .png, .npy or .txt" in said.err
+    assert "out: no kind of file for samples; expected a name ending in .png, .npy, .txt or .json" in said.err
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_drawn(project, capsys, tmp_path, monkeypatch):
@@ -89,8 +89,18 @@ def test_samples_that_a_file_cannot_hold_are_refused_before_anything_is_drawn(pr
     code, said = run(project, capsys, "sample", "vae_digits", "--n", "1001", "--out", out)
     assert code == 2
     assert "n: too many images for one picture; expected at most 1,000, got 1001; write them to a name" in said.err
-    with pytest.raises(ConfigurationError, match=r"out: samples are texts; expected a name ending in \.txt"):
+    with pytest.raises(ConfigurationError, match=r"out: samples are texts; expected a name ending in \.txt or"):
         check_samples_kind(tmp_path / "x.npy", 2, None)
+    with pytest.raises(ConfigurationError, match=r"out: samples are arrays; expected a name ending in \.npy"):
+        check_samples_kind(tmp_path / "x.json", 2, (2,))
+
+
+def test_texts_of_several_lines_are_told_apart(tmp_path):
+    texts = ["a\nb", "c\n\nd"]
+    write_samples(tmp_path / "x.json", texts)
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == texts
+    write_samples(tmp_path / "x.txt", texts)
+    assert (tmp_path / "x.txt").read_text(encoding="utf-8")[:-1].split(f"\n{RULE}\n") == texts
 
 
 def test_a_text_is_known_as_one_before_it_is_drawn():
@@ -197,6 +207,34 @@ def test_a_configuration_is_explained(project, capsys, tmp_path):
     assert code == 0
     assert values["input_dim"][1:3] == ["28 x 28 x 1", "given"]
     assert values["activation"][1:3] == ["relu", "default of VAE"]
+
+
+SMALL = "name: x\nmodel_class: modelwright.generative.vae.VAE\ninput_dim: [4, 4, 1]\nhidden_dims: [3]\noutput_dim: 3\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "modality"),
+    [
+        (SMALL, (), "none"),
+        (SMALL + "modality: image\n", (), "image"),
+        (SMALL + "modality: image\n", ("--modality", "{name: image, levels: 4}"), "image (levels 4)"),
+        (SMALL + "type: vae\ndescription: y\nmodality: image\nexpected: {construction_only: z}\n", (), "image"),
+    ],
+)
+def test_a_file_is_explained_with_its_modality(capsys, tmp_path, content, words, modality):
+    (tmp_path / "x.yaml").write_text(content, encoding="utf-8")
+    code, said = run(tmp_path, capsys, "explain", str(tmp_path / "x.yaml"), *words, "--json")
+    assert code == 0, said.err
+    assert {row[0]: row[1] for table in json.loads(said.out) for row in table["rows"]}["modality"] == modality
+
+
+def test_a_folder_of_the_name_of_an_entry_stands_in_nobodys_way(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vae_digits").mkdir()
+    assert run(tmp_path, capsys, "explain", "vae_digits")[0] == 0
+    (tmp_path / "folder").mkdir()
+    code, said = run(tmp_path, capsys, "explain", "folder")
+    assert (code, "folder is not a file; expected a regular file" in said.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,9 @@ def test_a_name_that_no_disk_takes_is_not_found():
         load_examples("n" * 300)
     with pytest.raises(NotFoundError, match="data: no set of examples and no file"):
         load_examples("a\0b")
+
+
+def test_a_file_of_no_known_kind_is_told_which_are_known(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"is of no known kind; expected \.npy, \.npz, \.csv, \.csv\.gz, \.txt or"):
+        load_whole(tmp_path / "x.parquet")

@@ -59,6 +59,31 @@ def test_anything_else_is_no_source_of_randomness(rngs):
         create_model(small(), rngs=rngs)
 
 
+@pytest.mark.parametrize(
+    ("rngs", "message"),
+    [
+        (lambda: nnx.Rngs(), "rngs: no stream for the parameters; expected a stream params or default, got 'none'"),
+        (lambda: nnx.Rngs(dropout=1), "rngs: no stream for the parameters; .*, got 'dropout'"),
+        (lambda: jax.random.split(jax.random.key(0)), r"rngs: several keys; expected one JAX key, got \(2,\)"),
+    ],
+)
+def test_streams_and_keys_that_give_no_parameters_are_refused(rngs, message):
+    with pytest.raises(ConfigurationError, match=message):
+        create_model(small(), rngs=rngs())
+
+
+def test_training_defaults_are_looked_at_when_a_model_is_made_and_not_when_a_stored_one_is(tmp_path):
+    config = small(metadata={"training_defaults": {"lerning": 3}})
+    for make in (lambda: create_model(config, rngs=0), lambda: explain(config)):
+        with pytest.raises(ConfigurationError, match=r"metadata\.training_defaults\.lerning: no such training setting"):
+            make()
+    model = create_model(small(), rngs=0)
+    model.recipe = model.recipe.replace(
+        '"configuration": {', '"configuration": {"metadata": {"training_defaults": {"lerning": 3}},'
+    )
+    assert load_model(save_model(model, tmp_path)).latent_dim == 3
+
+
 def test_a_raw_mapping_is_a_type_error():
     with pytest.raises(TypeError, match=r"config: expected a ModelConfiguration, got dict"):
         create_model({"model_class": VAE}, rngs=0)
@@ -198,6 +223,16 @@ def test_an_explanation_says_how_it_would_be_trained():
     rows = {row[0]: row[1] for table in found.tables() for row in table.rows}
     assert rows["modality"] == "image (levels 17)"
     assert rows["clip"] == "none"
+
+
+def test_an_explanation_is_of_a_configuration():
+    with pytest.raises(TypeError, match="config: expected a ModelConfiguration, got dict; make one with"):
+        explain({"model_class": VAE})
+
+
+def test_a_moving_average_takes_the_memory_of_one_more_set_of_parameters():
+    found = explain(small(metadata={"training_defaults": {"ema": 0.99}}))
+    assert found.training_bytes == 20 * found.n_parameters
 
 
 def test_an_explanation_allocates_nothing():

@@ -343,6 +343,16 @@ def test_numbers_beyond_single_precision_are_refused():
         as_examples(np.array([[np.inf, 0.0]]), model)
 
 
+@pytest.mark.parametrize("way", [lambda x: x, lambda x: (x, None), lambda x: list(x), lambda x: Rows(x)])
+def test_masked_numbers_are_refused_and_counted(way):
+    masked = np.ma.masked_array(np.zeros((5, 6)), np.zeros((5, 6), bool))
+    if not isinstance(way(masked), Rows):  # those are arrays for JAX, which refuses any mask
+        assert as_examples(way(masked), vae()).size == 5
+    masked[1, 2:4] = np.ma.masked
+    with pytest.raises(DataError, match="data: 2 numbers are masked; expected numbers that are all known; leave"):
+        as_examples(way(masked), vae())
+
+
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ConfigurationError, match=r"model: not a generative model; expected .*, got 'NoneType'"):
         Trainer(None)

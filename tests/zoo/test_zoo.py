@@ -119,6 +119,10 @@ def test_steps_and_epochs_replace_each_other():
         ),
         ({"learning_rate": -1.0}, r"learning_rate: not accepted; expected a number above 0"),
         ({"model_class": "x"}, r"model_class: neither"),
+        (
+            {"parameters": {"beta": 2}},
+            r"parameters: parameters of the model are given by their own names; such as beta=",
+        ),
         ({"metadata": {"training_defaults": {"steps": 3}}}, r"metadata: neither"),
         ({"version": ""}, r"version: .*expected one line of text"),
     ],
@@ -134,9 +138,35 @@ def test_entries_of_ones_own_are_found(own, monkeypatch):
     assert Zoo().create_model("mine", rngs=0).latent_dim == 2
 
 
+def test_what_is_in_the_folders_and_no_entry_is_said(own, monkeypatch, capsys, tmp_path):
+    (own / "toy" / "mine.yaml").rename(own / "toy" / "mine.yml")
+    (own / "lost.yaml").write_text(ENTRY, encoding="utf-8")
+    (own / "toy" / "flow_moons.yml").write_text(ENTRY, encoding="utf-8")
+    monkeypatch.setenv("MODELWRIGHT_ZOO", f"{own}:{own / 'nowhere'}")
+    built_in = zoo.files()["flow_moons"]
+    said = [
+        f"{own / 'lost.yaml'} is in no folder of a category; put it into one, such as {own / 'toy'}",
+        f"{own / 'toy' / 'flow_moons.yml'} is hidden by {built_in}; give it another name",
+        f"MODELWRIGHT_ZOO: there is no folder {own / 'nowhere'}, in which entries of the zoo were to be; correct",
+    ]
+    assert Zoo().entry("mine").name == "mine"
+    assert main(["--project", str(tmp_path), "zoo", "list"]) == 0
+    shown = capsys.readouterr()
+    assert [line for line in said if line not in shown.err] == []
+    errors = [str(entry.error) for entry in zoo_entries() if entry.error is not None]
+    assert [error.startswith(line) for error, line in zip(errors, said, strict=True)] == [True] * 3
+    with pytest.raises(NotFoundError, match=r"no zoo entry is called 'lost'.*; .*lost\.yaml is in no folder of a cat"):
+        Zoo().entry("lost")
+    with pytest.raises(NotFoundError, match=r"no zoo entry is called 'other'.*; .*there is no folder"):
+        Zoo().entry("other")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
+        ("type: vae", "type: flow", r"type: not the family of modelwright.generative.vae.VAE in .*; expected vae, got"),
+        ("tolerance: 0.1", "tolerance: -0.03", r"expected.tolerance: below 0.*; expected a number of at least 0"),
+        ("minutes: 1", "minutes: -1", r"expected.minutes: below 0.*; expected a number of at least 0, got -1"),
         ("name: mine", "name: other", r"name: not the name of the file .*expected mine, got 'other'"),
         ("type: vae", "kind: vae", r"kind: unknown key"),
         ("metric: nats, ", "", r"expected.metric: is missing"),
@@ -146,6 +176,7 @@ def test_entries_of_ones_own_are_found(own, monkeypatch):
         ("type: vae", "type: vae\ntags: 5", r"tags: not a list .*; expected a list of short texts, got 5"),
         ("type: vae", "type: vae\ntags: abc", r"tags: not a list .*; expected a list of short texts, got 'abc'"),
         ("type: vae", "type: vae\ntags: [[a]]", r"tags: not text"),
+        ("type: vae", "type: vae\nversion: 1.10", r"version: a number, which loses the zeros at its end .*in quotes"),
         ("type: vae", "type: vae\nversion: [1]", r"version: not text"),
     ],
 )
@@ -164,7 +195,7 @@ def test_a_file_that_is_wrong_breaks_no_list(own, monkeypatch, capsys, tmp_path)
         text = ENTRY.replace("name: mine", f"name: wrong_{k}") + line
         (own / "toy" / f"wrong_{k}.yaml").write_text(text, encoding="utf-8")
     os.mkfifo(own / "toy" / "piped.yaml")  # opened, it would be waited for
-    (own / "toy" / "mine.yaml").write_text(ENTRY + "tags:\nversion: 1.5\n", encoding="utf-8")
+    (own / "toy" / "mine.yaml").write_text(ENTRY + "tags:\nversion: '1.5'\n", encoding="utf-8")
     found = {entry.model_id: entry for entry in zoo_entries(Zoo([own]))}
     assert {name for name, entry in found.items() if entry.error is not None} == {
         "piped",

@@ -12,6 +12,7 @@ from flax import nnx
 
 from modelwright.catalog.generative_data import conditions, prepared
 from modelwright.core.errors import CapabilityError, ConfigurationError, DataError
+from modelwright.core.seeds import named_seed
 from modelwright.data.examples import Examples
 from modelwright.generative.log_prob import Kind, LogProb
 from modelwright.generative.protocol import AbstractGenerativeModel, lacking
@@ -20,7 +21,7 @@ from modelwright.generative.training.examples import as_examples
 from modelwright.modalities import AdaptedModel, TextCodec
 
 BLOCK = 256
-"""Examples whose log probability is found together."""
+"""Examples whose log probability is found, or that are drawn, together: memory is that of a block, however many."""
 
 
 KINDS: Mapping[Kind, str] = {
@@ -124,12 +125,12 @@ def row_numbers(model: AbstractGenerativeModel, part: Examples, n: int) -> list[
 def drawn(
     model: AbstractGenerativeModel, n: int, *, seed: int, label: int | None, contexts: np.ndarray | None = None
 ) -> Any:
-    """Examples drawn from a model, as people have them: arrays, or texts.
+    """Examples drawn from a model in blocks, as people have them: arrays, or texts.
 
     Args:
         model: Trained or not.
         n: How many.
-        seed: The same seed gives the same examples.
+        seed: The same seed gives the same examples; of more than a block, the same first ones whatever their number.
         label: Class of all of them, for a model of labels; None takes all classes in turn.
         contexts: What each is conditioned on, for a model of context vectors, in turn; shape (any, context_dim).
 
@@ -139,18 +140,20 @@ def drawn(
     if "sample" not in model.offers:
         raise lacking(model, "sample")
     condition, cond = model.condition, None
+    size = min(max(n, 1), BLOCK)
+    whole = max(-(-n // size), 1) * size  # of the last block, too, all are drawn: one program serves every block
     if condition.context_dim:
         if contexts is None:
             raise CapabilityError(
                 f"the model is conditioned on vectors of {condition.context_dim} numbers, and none are given",
                 todo="in Python, call sample of the trained model with cond",
             )
-        cond = jnp.asarray(contexts)[jnp.arange(n) % len(contexts)]
+        cond = np.asarray(contexts)[np.arange(whole) % len(contexts)]
     if condition.n_classes:
         if label is None:
-            cond = jnp.arange(n) % condition.n_classes
+            cond = np.arange(whole) % condition.n_classes
         elif 0 <= label < condition.n_classes:
-            cond = jnp.full(n, label)
+            cond = np.full(whole, label)
         else:
             raise ConfigurationError(
                 "no such label", field="label", expected=f"0 to {condition.n_classes - 1}", got=label
@@ -158,8 +161,19 @@ def drawn(
     elif label is not None:
         raise ConfigurationError("the model is not conditioned on labels", field="label", got=label)
     graph, state = nnx.split(model)
-    x = jax.jit(lambda state, key: nnx.merge(graph, state).sample(n, key=key, cond=cond))(state, jax.random.key(seed))
-    return model.codec.present(np.asarray(x)) if isinstance(model, AdaptedModel) else np.asarray(x)
+
+    @jax.jit
+    def block(state: Any, key: Any, cond: Any) -> Any:
+        return nnx.merge(graph, state).sample(size, key=key, cond=cond)
+
+    found = []
+    for start in range(0, whole, size):
+        # the first block's key is the seed's own: what fits into one block is what `model.sample` draws
+        key = jax.random.key(named_seed(seed, f"samples from {start}") if start else seed)
+        of_block = None if cond is None else jnp.asarray(cond[start : start + size])
+        found.append(np.asarray(block(state, key, of_block)))
+    x = np.concatenate(found)[:n]
+    return model.codec.present(x) if isinstance(model, AdaptedModel) else x
 
 
 def shape_of_samples(model: AbstractGenerativeModel) -> tuple[int, ...] | None:

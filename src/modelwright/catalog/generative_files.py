@@ -8,9 +8,12 @@ import numpy as np
 
 from modelwright.catalog.generative_pictures import image_grid, is_image, points_png
 from modelwright.core.errors import ConfigurationError
-from modelwright.core.files import check_destination, write_bytes, write_text
+from modelwright.core.files import check_destination, json_text, write_bytes, write_text
 
-SUFFIXES = (".png", ".npy", ".txt")
+SUFFIXES = (".png", ".npy", ".txt", ".json")
+
+RULE = "-" * 40
+"""The line between two texts in a .txt file: texts have lines of their own. In a .json file none is needed."""
 
 MOST_IN_PICTURE = 1_000
 """Images in one picture (arbitrary: nobody looks at more, and one of some tens of thousands cannot be drawn)."""
@@ -24,7 +27,10 @@ def check_samples_file(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise ConfigurationError(
-            "no kind of file for samples", field="out", expected="a name ending in .png, .npy or .txt", got=str(path)
+            "no kind of file for samples",
+            field="out",
+            expected="a name ending in .png, .npy, .txt or .json",
+            got=str(path),
         )
     check_destination(path)
 
@@ -33,7 +39,7 @@ def check_samples_kind(path: Path, n: int, shape: tuple[int, ...] | None) -> Non
     """Refuse a kind of file that such samples cannot be written as; asked before they are drawn.
 
     Args:
-        path: Ends in .png, .npy or .txt.
+        path: Ends in .png, .npy, .txt or .json.
         n: How many there are.
         shape: Of one of them; None for a text.
 
@@ -47,9 +53,13 @@ def check_samples_kind(path: Path, n: int, shape: tuple[int, ...] | None) -> Non
 plane; expected a name ending in .npy, got 'samples.png'
     """
     if shape is None:
-        if path.suffix != ".txt":
-            raise ConfigurationError("samples are texts", field="out", expected="a name ending in .txt", got=str(path))
+        if path.suffix not in (".txt", ".json"):
+            raise ConfigurationError(
+                "samples are texts", field="out", expected="a name ending in .txt or .json", got=str(path)
+            )
         return
+    if path.suffix == ".json":
+        raise ConfigurationError("samples are arrays", field="out", expected="a name ending in .npy", got=str(path))
     if path.suffix != ".png":
         return
     if is_image(shape):
@@ -74,7 +84,7 @@ def write_samples(path: Path, samples: Any) -> None:
     """Write samples by the suffix of the file.
 
     Args:
-        path: Ends in .png, .npy or .txt.
+        path: Ends in .png, .npy, .txt or .json.
         samples: An array, or a list of texts.
 
     Raises:
@@ -83,7 +93,8 @@ def write_samples(path: Path, samples: Any) -> None:
     shape = None if isinstance(samples, list) else samples.shape[1:]
     check_samples_kind(path, len(samples), shape)
     if shape is None:
-        write_text(path, "\n".join(samples) + "\n")
+        between = f"\n{RULE}\n"
+        write_text(path, json_text(samples) if path.suffix == ".json" else between.join(samples) + "\n")
     elif path.suffix == ".npy":
         stream = io.BytesIO()
         np.save(stream, samples, allow_pickle=False)

@@ -15,6 +15,7 @@ from modelwright.core.progress import ProgressCallback
 from modelwright.core.sections import TrainingOutcome
 from modelwright.data.examples import Examples, Split, load_examples, load_whole
 from modelwright.runs.record import RunRecord
+from modelwright.runs.unfinished import FOLDER
 from modelwright.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class GenerativeSettings:
 
     Args:
         steps: Steps in all.
-        epochs: Times that each example is looked at, in place of steps.
+        epochs: Rounds through the examples, of whole batches only, in place of steps.
         batch_size: Examples of one update.
         learning_rate: Of Adam, at its highest.
         seed: Of initial weights, order of the data, and noise.
@@ -106,7 +107,7 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         from modelwright.catalog.generative_training import train_entry
 
         overrides = {**parameters, **settings.overrides()}
-        unfinished = self.get_output_paths()["output"] / "unfinished"
+        unfinished = self.get_output_paths()["output"] / FOLDER
         return train_entry(self.zoo, self.model_id, data, overrides, folder=unfinished, progress=progress)
 
     def model(self, run: RunRecord) -> "AbstractGenerativeModel":

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from modelwright.catalog.generative_findings import (
     no_figure_finding,
 )
 from modelwright.catalog.generative_pictures import loss_picture, samples_picture
-from modelwright.core.files import json_text, make_folder
-from modelwright.core.locks import acquire
+from modelwright.core.files import json_text
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell, Section, Table, TrainingOutcome
 from modelwright.core.verdict import Verdict
@@ -31,6 +29,7 @@ from modelwright.factory.stored_models import parts_of
 from modelwright.generative.protocol import AbstractGenerativeModel, count_parameters
 from modelwright.generative.training import Fit, Trainer, TrainingDefaults
 from modelwright.modalities import AdaptedModel, TextCodec
+from modelwright.runs.unfinished import own_slot
 from modelwright.zoo import Zoo, ZooEntry
 
 SHOWN = 64
@@ -57,10 +56,7 @@ def train_entry(
     progress(ProgressEvent("build", 1, 1, "model"))
     defaults = TrainingDefaults.from_mapping(config.training_defaults)
     what = json_text({"model": model.recipe, "data": data.describe(), "version": __version__})
-    checkpoints = folder / hashlib.sha256(what.encode()).hexdigest()[:16]
-    lock = acquire(make_folder(folder) / f"{checkpoints.name}.lock")
-    if lock is None:  # the same training runs in another process: each keeps its own checkpoints
-        checkpoints = folder / f"{checkpoints.name}-{os.getpid()}"
+    checkpoints, lock = own_slot(folder, hashlib.sha256(what.encode()).hexdigest()[:16])
     try:
         fit = Trainer(model).fit(
             trained_on(model, data.train),
@@ -70,16 +66,18 @@ def train_entry(
             resume="if usable",
             progress=progress,
         )
-    finally:
-        if lock is not None:
-            lock.release()
-    if fit.ended == "diverged":  # before anything else can fail: nobody is to go on from it
+        if fit.ended == "diverged":  # before anything else can fail: nobody is to go on from it
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        progress(ProgressEvent("check", 0, 1, "figures"))
+        reached = held_out_nats(model, data.test) if "log_prob" in model.offers else None
+        outcome = _outcome(entry, data, model, fit, reached, overrides)
+        progress(ProgressEvent("check", 1, 1, "figures"))
         shutil.rmtree(checkpoints, ignore_errors=True)
-    progress(ProgressEvent("check", 0, 1, "figures"))
-    reached = held_out_nats(model, data.test) if "log_prob" in model.offers else None
-    outcome = _outcome(entry, data, model, fit, reached, overrides)
-    progress(ProgressEvent("check", 1, 1, "figures"))
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    finally:
+        if checkpoints.exists():
+            lock.release()
+        else:
+            lock.remove()
     return outcome
 
 

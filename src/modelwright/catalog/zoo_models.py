@@ -16,7 +16,7 @@ ORIGIN = "the zoo"
 
 
 def zoo_entries(zoo: Zoo | None = None) -> "list[ModelEntry]":
-    """Every entry of the zoo as an entry of the catalog, broken ones with their error."""
+    """Every entry of the zoo as an entry of the catalog, broken ones and what is none with their error."""
     from modelwright.catalog.discovery import ModelEntry
 
     zoo = Zoo() if zoo is None else zoo
@@ -27,6 +27,7 @@ def zoo_entries(zoo: Zoo | None = None) -> "list[ModelEntry]":
             found.append(ModelEntry(name, path, root, metadata=metadata_of(zoo.entry(name))))
         except ModelwrightError as error:
             found.append(ModelEntry(name, path, root, error=error))
+    found += [ModelEntry(name, path, Root(path.parent, ORIGIN), error=why) for name, path, why in zoo.problems()]
     return found
 
 

@@ -14,6 +14,7 @@ from modelwright.core.seeds import check_seed
 
 if TYPE_CHECKING:
     from modelwright.catalog.generative_model import GenerativeModel
+    from modelwright.configuration import ModelConfiguration
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -21,7 +22,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.command(context_settings=_HELP)
 @click.argument("model_id", metavar="MODEL")
 @click.option("--n", "n", type=click.IntRange(1, 1_000_000), default=64, help="How many [default: 64].")
-@click.option("--out", required=True, help="File to write: .png (images, points), .npy (arrays) or .txt (texts).")
+@click.option("--out", required=True, help="File: .png (images, points), .npy (arrays), .txt or .json (texts).")
 @click.option("--seed", type=int, default=0, help="The same seed gives the same examples [default: 0].")
 @click.option("--label", type=int, help="Class of the examples, for models of labels [default: all in turn].")
 @click.option("--run", "run_ref", help="Run to draw from [default: the newest complete one].")
@@ -71,24 +72,30 @@ def certify(model_id: str, run_ref: str | None, seed: int, as_json: bool) -> Non
 
 
 @click.command(context_settings=_HELP)
-@click.argument("configuration", type=click.Path(dir_okay=False))
+@click.argument("configuration")
+@click.option("--modality", help="Of the raw data: a name, or {name: image, levels: 17} [default: the file's].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(configuration: str, as_json: bool) -> None:
+def explain(configuration: str, modality: str | None, as_json: bool) -> None:
     """Say what a configuration file or an entry of the zoo would build: each value with its origin, sizes, costs."""
-    from modelwright.configuration import ModelConfiguration
+    from modelwright.core.documents import parse_yaml
     from modelwright.core.sections import table_document
     from modelwright.factory.explanation import explain as explained
     from modelwright.zoo import zoo
 
-    known = configuration in zoo.files() and not _is_there(configuration)
-    if not known and not _is_there(configuration):
+    if configuration in zoo.files() and not _is_there(configuration, regular=True):  # a folder of this name is none
+        config, of_file = zoo.configuration(configuration), zoo.entry(configuration).modality
+    elif _is_there(configuration):
+        config, of_file = _described(Path(configuration))
+    else:
         raise NotFoundError(
             f"no file and no entry of the zoo is called {configuration!r}",
             field="configuration",
             todo=suggestion(configuration, zoo.files()),
         )
-    config = zoo.configuration(configuration) if known else ModelConfiguration.from_file(configuration)
-    tables = explained(config, modality=zoo.entry(configuration).modality if known else None).tables()
+    given: Any = modality
+    if modality is not None and modality.lstrip().startswith("{"):
+        given = parse_yaml(modality, source="--modality")
+    tables = explained(config, modality=of_file if given is None else given).tables()
     if as_json:
         show_json([table_document(table) for table in tables])
         return
@@ -97,9 +104,24 @@ def explain(configuration: str, as_json: bool) -> None:
         click.echo()
 
 
-def _is_there(name: str) -> bool:
+def _described(path: Path) -> "tuple[ModelConfiguration, Any]":
+    """The configuration in a file, and the modality: of an entry of the zoo, or of a configuration with one beside."""
+    from modelwright.configuration import ModelConfiguration
+    from modelwright.core.documents import parse_json, parse_yaml, read_text
+    from modelwright.zoo import ZooEntry
+
+    read = parse_json if path.suffix == ".json" else parse_yaml
+    document = read(read_text(path), source=str(path))
+    if {"type", "expected"} & set(document):
+        entry = ZooEntry.from_mapping(document, source=str(path))
+        return entry.configuration, entry.modality
+    modality = document.pop("modality", None)
+    return ModelConfiguration.from_mapping(document, source=str(path)), modality
+
+
+def _is_there(name: str, *, regular: bool = False) -> bool:
     try:
-        return name != "" and Path(name).exists()
+        return name != "" and (Path(name).is_file() if regular else Path(name).exists())
     except OSError as error:
         return error.errno != errno.ENAMETOOLONG  # what else stands in the way is said by reading it
 

@@ -220,7 +220,10 @@ def _in_a_line(value: Any) -> str:
 @runs.command("rm")
 @click.argument("run_refs", nargs=-1, required=True, metavar="RUN...")
 def remove_runs(run_refs: tuple[str, ...]) -> None:
-    """Remove runs; one that is still running is refused."""
+    """Remove runs; one that is still running is refused.
+
+    With the last run of a model that did not come to its end goes what a training that was killed would go on from.
+    """
     store = _store()
     for record in [store.get(reference) for reference in run_refs]:
         store.remove(record.run_id, record.model_id)

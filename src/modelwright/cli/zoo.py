@@ -37,6 +37,9 @@ def list_entries(category: str | None, as_json: bool) -> None:
             documents.append({"name": name, "category": where, "error": str(error)})
             rows.append((name, where, None, "broken", None))
             problems.append(f"{name}: {error}")
+    for name, _, why in entries.problems():
+        documents.append({"name": name, "category": None, "error": str(why)})
+        problems.append(str(why))
     if as_json:
         show_json(documents)
         return

@@ -6,7 +6,7 @@ import os
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelwright.core.errors import StorageError
@@ -30,6 +30,16 @@ class HeldLock:
             os.close(self._handle)
             self._handle = None
 
+    def remove(self) -> None:
+        """Remove the file and let go; who has just opened it finds that it is gone, and makes another.
+
+        What cannot be removed stays: a file that nobody holds is in nobody's way.
+        """
+        if self._handle is not None:
+            with suppress(OSError):
+                self.path.unlink()
+        self.release()
+
     def __del__(self) -> None:
         self.release()
 
@@ -49,17 +59,29 @@ def acquire(path: Path) -> HeldLock | None:
     if not _watching_forks:
         os.register_at_fork(after_in_child=_forget_in_child)
         _watching_forks.append(True)
+    while True:
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise storage_error(path, error) from error
+        locked = current = False
+        try:
+            locked = _flock(path, handle, fcntl.LOCK_EX)
+            current = not locked or _is_at(path, handle)
+        finally:
+            if not (locked and current):
+                os.close(handle)
+        if current:
+            return HeldLock(path, handle) if locked else None
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether the open file is still the one of that name: its holder may have removed it while we opened it."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise storage_error(path, error) from error
-    locked = False
-    try:
-        locked = _flock(path, handle, fcntl.LOCK_EX)
-    finally:
-        if not locked:
-            os.close(handle)
-    return HeldLock(path, handle) if locked else None
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(handle))
 
 
 def is_held(path: Path) -> bool:

@@ -48,14 +48,32 @@ class ModelFactory:
 
         Raises:
             TypeError: the configuration is no `ModelConfiguration`.
-            ConfigurationError: no builder fits, a value is not accepted, or is given and not used; the builder does not
-                take an argument; there is no room for so large a model; or the builder of a plug-in gives no model.
+            ConfigurationError: no builder fits, a value is not accepted, or is given and not used, training defaults
+                among them; the builder does not take an argument; there is no room for so large a model; or the builder
+                of a plug-in gives no model.
         """
-        if not isinstance(config, ModelConfiguration):
-            raise TypeError(
-                f"config: expected a ModelConfiguration, got {type(config).__name__}; "
-                "make one with ModelConfiguration.from_mapping(...)"
-            )
+        from modelwright.generative.training.defaults import TrainingDefaults
+
+        check_configuration(config)
+        TrainingDefaults.from_mapping(config.training_defaults)
+        return self._made(config, rngs, modality, kwargs)
+
+    def remake_model(
+        self, config: ModelConfiguration, *, modality: "AbstractCodec | None" = None
+    ) -> "AbstractGenerativeModel":
+        """The model of a configuration that one was made of before, for its numbers to be put into it.
+
+        What it was trained with is not looked at: that a later version accepts less loses nobody a trained model.
+        """
+        return self._made(config, 0, modality, {})
+
+    def _made(
+        self,
+        config: ModelConfiguration,
+        rngs: Any,
+        modality: "str | Mapping[str, Any] | AbstractCodec | None",
+        kwargs: dict[str, Any],
+    ) -> "AbstractGenerativeModel":
         builder = self.registry.builder_for(config.model_class)
         if not kwargs:
             check_room(config, builder)
@@ -84,6 +102,19 @@ def create_model(
         (2, 'VAE')
     """
     return ModelFactory().create_model(config, rngs=rngs, modality=modality, **kwargs)
+
+
+def check_configuration(config: object) -> None:
+    """Refuse what is no configuration.
+
+    Raises:
+        TypeError: saying how one is made.
+    """
+    if not isinstance(config, ModelConfiguration):
+        raise TypeError(
+            f"config: expected a ModelConfiguration, got {type(config).__name__}; "
+            "make one with ModelConfiguration.from_mapping(...)"
+        )
 
 
 def sound(model: Any, builder: Any) -> "AbstractGenerativeModel":
@@ -133,11 +164,23 @@ def as_rngs(rngs: Any) -> "nnx.Rngs":
     from flax import nnx
 
     if isinstance(rngs, nnx.Rngs):
+        if not {"params", "default"} & set(rngs):
+            raise ConfigurationError(
+                "no stream for the parameters",
+                field="rngs",
+                expected="a stream params or default",
+                got=", ".join(rngs) or "none",
+                todo="make it with nnx.Rngs(0), or nnx.Rngs(params=0)",
+            )
         return rngs
-    if isinstance(rngs, jax.Array) and (
-        jnp.issubdtype(rngs.dtype, jax.dtypes.prng_key) or (rngs.shape == (2,) and rngs.dtype == jnp.uint32)
-    ):
-        return nnx.Rngs(rngs)
+    if isinstance(rngs, jax.Array):
+        typed = jnp.issubdtype(rngs.dtype, jax.dtypes.prng_key)
+        if (typed and rngs.shape == ()) or (rngs.shape == (2,) and rngs.dtype == jnp.uint32):
+            return nnx.Rngs(rngs)
+        if typed:
+            raise ConfigurationError(
+                "several keys", field="rngs", expected="one JAX key", got=rngs.shape, todo="pass one of them"
+            )
     try:
         return nnx.Rngs(check_seed(rngs, field="rngs"))
     except ConfigurationError as error:

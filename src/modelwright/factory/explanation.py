@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError
 from modelwright.core.sections import Table
-from modelwright.factory.creation import as_rngs, sound, with_modality
+from modelwright.factory.creation import as_rngs, check_configuration, sound, with_modality
 from modelwright.factory.family import ExplainingBuilder
 from modelwright.factory.model_types import model_types
 from modelwright.factory.work import operations
@@ -28,7 +28,8 @@ class Explanation:
         resolved: Every value that it would be built with.
         parts: First name below the model -> numbers that training moves in it.
         batch_size: Examples of one update, for memory and work.
-        training_bytes: Of parameters, gradient and both moments of Adam, in single precision.
+        training_bytes: Of parameters, gradient, both moments of Adam and, where there is one, the moving average, in
+            single precision.
         flops: Operations of losses and gradients in one update, see `operations`; None where a loop has no known end.
         offers: What the model would answer.
         training: Every setting of training, where no other is given to the trainer.
@@ -82,6 +83,7 @@ def explain(config: ModelConfiguration, *, modality: str | Mapping[str, Any] | N
         modality: What the raw data would be: a name, or a mapping with `name` and the codec's options, as in the zoo.
 
     Raises:
+        TypeError: it is no `ModelConfiguration`.
         ConfigurationError: it cannot be built, with the reason that building it would give.
 
     Example:
@@ -97,6 +99,7 @@ def explain(config: ModelConfiguration, *, modality: str | Mapping[str, Any] | N
     from modelwright.generative.protocol import OFFERS, Batch
     from modelwright.generative.training.defaults import TrainingDefaults
 
+    check_configuration(config)
     builder = model_types().builder_for(config.model_class)
     found: dict[str, Any] = {}
 
@@ -142,7 +145,7 @@ def explain(config: ModelConfiguration, *, modality: str | Mapping[str, Any] | N
         found["resolved"],
         parts,
         batch_size,
-        16 * sum(parts.values()),
+        4 * (4 if defaults.settings.ema is None else 5) * sum(parts.values()),
         flops,
         tuple(name for name in OFFERS if name in model.offers),
         _training(defaults, config),

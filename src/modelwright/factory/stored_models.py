@@ -15,7 +15,7 @@ from modelwright.configuration import ModelConfiguration
 from modelwright.core.documents import read_json
 from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
 from modelwright.core.files import json_text, sha256_of_bytes, write_bytes, write_text
-from modelwright.factory.creation import create_model
+from modelwright.factory.creation import ModelFactory
 from modelwright.modalities import codec_from_document
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _made(document: Mapping[str, Any], source: str) -> "AbstractGenerativeModel"
             )
     config = ModelConfiguration.from_mapping(document["configuration"], source=source)
     modality = None if document["modality"] is None else codec_from_document(document["modality"])
-    return create_model(config, rngs=0, modality=modality)
+    return ModelFactory().remake_model(config, modality=modality)
 
 
 def arrays_name(sha256: str) -> str:

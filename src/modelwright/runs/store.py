@@ -20,6 +20,7 @@ from modelwright.runs.layout import RunPaths, model_folder
 from modelwright.runs.lineage import Ancestor, Continuation, ancestors
 from modelwright.runs.manifest import Manifest, RunStatus, plain, write_manifest
 from modelwright.runs.record import RunRecord, read_record
+from modelwright.runs.unfinished import remove_unfinished
 
 # `RunStore.list` hides the builtin of that name from the annotations of its class.
 Records: TypeAlias = list[RunRecord]
@@ -182,6 +183,9 @@ class RunStore:
     def remove(self, ref: str, model_id: str | None = None) -> RunRecord:
         """Remove a run with all its files; returns what it was.
 
+        With the last run of a model that was stopped before its end go the checkpoints of such runs: a checkpoint does
+        not say which of them it is of, and while one is there, the same training goes on from it.
+
         Raises:
             NotFoundError: no such run. ConfigurationError: it is running. StorageError: the disk refused.
         """
@@ -193,6 +197,8 @@ class RunStore:
                 raise ConfigurationError(
                     "the run is still running", field="run", got=record.run_id, todo="stop its process first"
                 )
+            if all(left.status is RunStatus.COMPLETE for left in self.list(record.model_id)):
+                remove_unfinished(self.root, record.model_id)
         return record
 
     def keep(self, model_id: str, n: int) -> Records:

@@ -14,6 +14,13 @@ METRICS = ("nats", "bits_per_dim", "nats_per_symbol")
 better."""
 
 
+def _not_negative(value: Any) -> float | None:
+    number = None if value is None else to_float(value)
+    if number is not None and number < 0:
+        raise Refusal("a number of at least 0", "below 0")
+    return number
+
+
 @final
 class Expected(AbstractDescription):
     """What an entry reaches when it is trained as it says.
@@ -33,8 +40,8 @@ class Expected(AbstractDescription):
 
     metric: str | None = None
     value: Annotated[float | None, BeforeValidator(lambda value: None if value is None else to_float(value))] = None
-    tolerance: Annotated[float | None, BeforeValidator(lambda value: None if value is None else to_float(value))] = None
-    minutes: Annotated[float | None, BeforeValidator(lambda value: None if value is None else to_float(value))] = None
+    tolerance: Annotated[float | None, BeforeValidator(_not_negative)] = None
+    minutes: Annotated[float | None, BeforeValidator(_not_negative)] = None
     data: str | None = None
     construction_only: str | None = None
 

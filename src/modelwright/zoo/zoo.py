@@ -1,13 +1,13 @@
 """Finding configurations, and making models of them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.documents import read_yaml
-from modelwright.core.errors import ConfigurationError, NotFoundError
+from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError
 from modelwright.core.names import check_identifier, suggestion, unknown_name
 from modelwright.zoo.entry import ZooEntry
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BUILT_IN = Path(__file__).parent / "configs"
 VARIABLE = "MODELWRIGHT_ZOO"
+
+SUFFIXES = (".yaml", ".yml")
 
 _FIXED = ("model_class", "metadata")
 """What makes the entry the one that it is, and what is changed by naming training defaults."""
@@ -42,12 +44,36 @@ class Zoo:
         return [BUILT_IN, *more]
 
     def files(self) -> dict[str, Path]:
-        """Name -> file of every entry, by name."""
+        """Name -> file (.yaml or .yml) of every entry, by name."""
         found: dict[str, Path] = {}
         for folder in self.folders:
-            for path in sorted(folder.glob("*/*.yaml")):
+            for path in _entry_files(folder, "*/*"):
                 found.setdefault(path.stem, path)
         return dict(sorted(found.items()))
+
+    def problems(self) -> list[tuple[str, Path, ModelwrightError]]:
+        """What lies in the folders, or was to be one, and is no entry: its name, where it is, and why."""
+        files = self.files()
+        found: list[tuple[str, Path, ModelwrightError]] = []
+        for folder in self.folders:
+            if not folder.is_dir():
+                named = NotFoundError(
+                    f"there is no folder {folder}, in which entries of the zoo were to be",
+                    field=VARIABLE if self._folders is None else "folders",
+                    todo="correct the path, or leave it out",
+                )
+                found.append((folder.name or str(folder), folder, named))
+            for path in _entry_files(folder, "*"):
+                lost = ConfigurationError(
+                    f"{path} is in no folder of a category", todo=f"put it into one, such as {folder / 'toy'}"
+                )
+                found.append((path.stem, path, lost))
+            for path in _entry_files(folder, "*/*"):
+                first = files[path.stem]
+                if path != first:
+                    hidden = ConfigurationError(f"{path} is hidden by {first}", todo="give it another name")
+                    found.append((path.stem, path, hidden))
+        return found
 
     def list_configs(self, category: str | None = None) -> list[str]:
         """The names of the entries, all or those of one category.
@@ -77,13 +103,16 @@ class Zoo:
         """
         files = self.files()
         if name not in files:
-            raise unknown_name("zoo entry", name, files)
+            refusal = unknown_name("zoo entry", name, files)
+            why = next((str(why) for called, path, why in self.problems() if name == called or not path.exists()), None)
+            raise refusal if why is None else NotFoundError(refusal.what, todo=f"{refusal.todo}; {why}")
         path = files[name]
         entry = ZooEntry.from_mapping({**read_yaml(path), "category": path.parent.name}, source=str(path))
         if entry.name != check_identifier(path.stem, field="name"):
             raise ConfigurationError(
                 f"not the name of the file {path}", field="name", expected=path.stem, got=entry.name
             )
+        _check_type(entry, path)
         return entry
 
     def get_info(self, name: str) -> dict[str, Any]:
@@ -128,6 +157,12 @@ class Zoo:
                 training[key] = value
             else:
                 known = [*fields, *sorted(declared), *TRAINING_DEFAULTS]
+                if key == "parameters":
+                    raise ConfigurationError(
+                        "parameters of the model are given by their own names",
+                        field=key,
+                        todo=f"such as {next(iter(value), 'beta')}=..." if isinstance(value, Mapping) else None,
+                    )
                 raise ConfigurationError(
                     "neither a field of the configuration, nor a parameter of the model, nor a training default",
                     field=key,
@@ -142,6 +177,25 @@ class Zoo:
         from modelwright.factory import create_model
 
         return create_model(self.configuration(name, **overrides), rngs=rngs, modality=self.entry(name).modality)
+
+
+def _entry_files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for suffix in SUFFIXES for path in folder.glob(pattern + suffix))
+
+
+def _check_type(entry: ZooEntry, path: Path) -> None:
+    """Refuse an entry listed under a family that is not its model's.
+
+    Families of installed packages are not looked up: their code is not run for a list.
+    """
+    from modelwright.factory.model_types import model_types
+
+    families = model_types().builders
+    known = next((part for part in reversed(entry.model_class.split(".")[:-1]) if part in families), entry.type)
+    if known != entry.type:
+        raise ConfigurationError(
+            f"not the family of {entry.model_class} in {path}", field="type", expected=known, got=entry.type
+        )
 
 
 zoo = Zoo()

@@ -80,8 +80,8 @@ def load_examples(source: str | Path, *, seed: int = 0) -> Split:
     """A built-in set, or a file.
 
     Files: .npy and .npz of numbers with the examples along the first axis (in an .npz `x_train` and `x_test` where they
-    are, else its only array or `x`; labels `y_train`, `y_test`, `y`, `label`), .csv with a header and a column per
-    number, .txt and .txt.gz of text.
+    are, else its only array or `x`; labels `y_train`, `y_test`, `y`, `label`), .csv and .csv.gz with a header and a
+    column per number, .txt and .txt.gz of text.
 
     Args:
         source: A name of `EXAMPLE_SETS`, or a path.
@@ -150,7 +150,7 @@ def _file(source: str | Path) -> Path:
         raise DataError(
             f"{path.name} is of no known kind",
             field="data",
-            expected=".npy, .npz, .csv, .txt or .txt.gz",
+            expected=".npy, .npz, .csv, .csv.gz, .txt or .txt.gz",
             got=path.suffix,
         )
     return path

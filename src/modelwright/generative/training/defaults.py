@@ -25,7 +25,8 @@ class TrainingDefaults:
     Args:
         settings: How to train.
         steps: Steps in all, or
-        epochs: times that each example is looked at by each objective; None where the configuration says neither.
+        epochs: rounds through the examples, by each objective; None where the configuration says neither. A round has
+            whole batches only: of 127 examples in batches of 64, each round looks at 64, drawn anew.
         patience: Looks at held-out data without a smaller loss before it ends.
     """
 

@@ -140,15 +140,17 @@ def as_examples(
         overlapping: Of a text, whether a window begins at every place, or where the one before it ends.
 
     Raises:
-        DataError: they are of another shape than the model's, empty, not finite, or no numbers that it knows.
+        DataError: they are of another shape than the model's, empty, masked, not finite, or no numbers that it knows.
     """
     if isinstance(data, AbstractExamples):
+        refuse_masked(jax.tree.leaves(data), field)
         found = jax.tree.map(jnp.asarray, data)
     elif isinstance(data, str):
         length = model.example_shape[0]
         found = Windows(jnp.asarray(device_numbers(model.prepared(data), field)), length, 1 if overlapping else length)
     else:
         x, cond = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+        refuse_masked(x, field)  # before a codec prepares them and drops the mask
         x, cond = (
             device_numbers(model.prepared(x), field),
             None if cond is None else device_numbers(cond, f"the conditions of {field}"),
@@ -199,6 +201,27 @@ def _check_levels(values: Array, levels: int, field: str) -> None:
         )
 
 
+def refuse_masked(values: Any, field: str) -> None:
+    """Refuse numbers under a mask of NumPy: as an array they would be whatever lies below it.
+
+    Args:
+        values: Anything; arrays in a list are looked at, too.
+        field: What they are called in messages.
+
+    Raises:
+        DataError: saying how many there are.
+    """
+    parts = values if isinstance(values, list | tuple) else [values]
+    masked = sum(int(np.ma.count_masked(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
+    if masked:
+        raise DataError(
+            f"{masked} numbers are masked",
+            field=field,
+            expected="numbers that are all known",
+            todo="leave their examples out, or fill them: data.filled(...)",
+        )
+
+
 def device_numbers(values: Any, field: str) -> np.ndarray:
     """Numbers that are on the device what they are here: there, whole ones have 32 bits, and fractions, too.
 
@@ -209,12 +232,13 @@ def device_numbers(values: Any, field: str) -> np.ndarray:
         field: What they are called in messages.
 
     Raises:
-        DataError: they are no array of numbers, or finite and larger than single precision knows.
+        DataError: they are no array of numbers, some are masked, or finite and larger than single precision knows.
 
     Example:
         >>> device_numbers([[2**32 + 5, 1]], "data").dtype, device_numbers([[5, 1]], "data").dtype
         (dtype('float32'), dtype('int64'))
     """
+    refuse_masked(values, field)
     try:
         found = np.asarray(values)
     except ValueError:  # rows of unequal length
