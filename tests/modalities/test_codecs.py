@@ -219,3 +219,32 @@ def test_an_adapted_model_is_not_the_model_unchanged():
     assert float(plain.log_prob(x.astype(float)).value[0]) != float(adapted.log_prob(x).value[0])
     assert adapted.sample(3, key=jax.random.key(0)).dtype == jnp.int32
     assert type(adapted.inner) is type(plain)
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        ImageCodec(levels=8).fitted(Takes((2,))),
+        ImageCodec(levels=8).fitted(Takes((2,), levels=2)),
+        ImageCodec(levels=8, binarize="sample").fitted(Takes((2,), levels=2)),
+        ImageCodec(levels=8).fitted(Takes((2,), levels=8)),
+        TextCodec("abcdefgh").fitted(Takes((2,), levels=8)),
+    ],
+    ids=["real", "threshold", "by chance", "levels", "text"],
+)
+def test_what_is_no_example_has_no_probability(codec):
+    # bytes have no 300, so that the numbers are floats: as they are, scaled, beyond both ends, missing
+    x = jnp.array([[0.0, 7.0], [0.9, 3.0], [3.0, 8.0], [-1.0, 0.0], [jnp.nan, 1.0], [300.0, 0.0]])
+    z, log_det = codec.encode(x, jax.random.key(0))
+    assert jnp.isfinite(log_det).tolist() == [True] + [False] * 5
+    assert (log_det[1:] == -jnp.inf).all()
+    assert jnp.isfinite(z).all()  # so that the model's own log probability does not make NaN of it
+
+
+def test_models_with_a_codec_refuse_what_is_no_example():
+    model = AdaptedModel(Takes((2,), levels=8), ImageCodec(levels=8))
+    scaled = jnp.array([[0.0, 0.9]])
+    assert float(model.log_prob(scaled).value[0]) == -np.inf
+    for asked in (model.encode, lambda x: model.check(Batch(x))):
+        with pytest.raises(ConfigurationError, match=r"x: data outside of what .* whole numbers from 0 to 7, got 0.899"):
+            asked(scaled)

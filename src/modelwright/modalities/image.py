@@ -156,7 +156,7 @@ class ImageCodec(AbstractCodec):
 
     def encode(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Float[Array, " n"]]:
         """What the model takes, and the log-determinant."""
-        nothing = jnp.zeros(len(x), jnp.float32)
+        x, nothing = self.only_known(x)
         match self.takes:
             case "levels" | "":
                 return x.astype(jnp.int32), nothing

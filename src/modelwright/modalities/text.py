@@ -151,7 +151,8 @@ class TextCodec(AbstractCodec):
 
     def encode(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Float[Array, " n"]]:
         """The symbols as they are."""
-        return x.astype(jnp.int32), jnp.zeros(len(x), jnp.float32)
+        x, nothing = self.only_known(x)
+        return x.astype(jnp.int32), nothing
 
     def decode(self, z: Array) -> Array:
         """The symbols as they are."""
