@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from modelwright.catalog import generative_training
 from modelwright.catalog.generative_pictures import loss_picture
 from modelwright.catalog.generative_training import train_entry
+from modelwright.core.errors import DataError
 from modelwright.core.progress import ignore_progress
 from modelwright.core.verdict import Grade
 from modelwright.data.examples import load_examples
@@ -126,3 +128,13 @@ def test_a_model_without_a_figure_is_trained_and_reported_without_one(tmp_path, 
     assert outcome.metrics["steps"] == 3
     text = outcome.sections[0].text
     assert text == () if said is None else text[0].startswith(said) and "known up to a constant only" in text[0]
+
+
+def test_samples_that_are_no_data_do_not_lose_what_was_trained(monkeypatch):
+    def missing(*args, **options):
+        raise DataError("3 numbers of images are missing", field="x")
+
+    monkeypatch.setattr(generative_training, "drawn", missing)
+    model = AbstractGenerativeModel()
+    model.offers = frozenset({"sample"})
+    assert generative_training._samples(model, None) == (None, "x: 3 numbers of images are missing")

@@ -11,10 +11,12 @@ from vae_instances import INSTANCES
 
 from modelwright.core.errors import CapabilityError, ConfigurationError, DataError
 from modelwright.factory import create_model
+from modelwright.generative.conditioning import Condition
 from modelwright.generative.evaluation.discrepancy import maximum_mean_discrepancy
 from modelwright.generative.evaluation.likelihood import bits_per_dim, importance_weighted
 from modelwright.generative.evaluation.two_sample import classifier_two_sample, wilson_interval
 from modelwright.generative.log_prob import LogProb
+from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.modalities import ImageCodec
 
 
@@ -72,6 +74,47 @@ def test_the_weighted_bound_of_an_adapted_model_counts_the_log_determinant():
     inside = importance_weighted(model.inner, (x + 0.5) / 8, 400)
     # four numbers, each stretched by 8; where in its gap a number lies moves the bound by a share of a nat
     assert abs(found.mean - inside.mean + 4 * np.log(8)) < 0.5
+
+
+class Weighing(AbstractGenerativeModel):
+    """A model whose bound is the sum of an example, of the draws, and of what it is conditioned on."""
+
+    example_shape = (6,)
+
+    def __init__(self, condition=Condition(n_classes=3)):  # noqa: B008
+        self.condition = condition
+
+    def importance_weighted(self, x, draws, *, key, cond=None):
+        return LogProb(x.sum(-1) + draws + self.condition.vectors(cond, len(x)) @ jnp.arange(3.0), "bound")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cond": jnp.full(16, 99)}, "cond: labels that the model does not know; expected whole numbers from 0 to 2"),
+        ({"cond": jnp.zeros(32, int)}, "cond: of another shape; expected 16 labels"),
+        ({"cond": None}, "cond: the model is conditioned on something"),
+        ({"x": jnp.zeros((0, 6)), "cond": jnp.zeros(0, int)}, "x: there are none; expected at least one"),
+        ({"x": jnp.zeros((16, 5))}, r"x: of another shape; expected \(n, 6\)"),
+        ({"draws": 2.5}, "draws: not accepted; expected a whole number of at least 1, got 2.5"),
+        ({"draws": "5"}, "draws: not accepted"),
+        ({"chunk": 4.0}, "chunk: not accepted"),
+        ({"chunk": 0}, "chunk: not accepted"),
+    ],
+)
+def test_arguments_of_the_weighted_bound_are_checked_before_it_is_compiled(given, message):
+    given = {"x": jnp.zeros((16, 6)), "cond": jnp.zeros(16, int), "draws": 2, "chunk": 4} | given
+    with pytest.raises(ConfigurationError, match=message):
+        importance_weighted(Weighing(), **given)
+
+
+def test_the_weighted_bound_takes_lists_and_one_condition_for_all():
+    x = np.arange(96.0).reshape(16, 6)
+    for cond in (1, [1] * 16, jnp.ones(16, int)):
+        found = importance_weighted(Weighing(), x.tolist(), 2, chunk=5, cond=cond)
+        assert found.log_prob.tolist() == (x.sum(-1) + 2 + 1).tolist()
+    vector = importance_weighted(Weighing(Condition(context_dim=3)), x, 2, chunk=3, cond=np.array([0.0, 1.0, 0.0]))
+    assert vector.log_prob.tolist() == (x.sum(-1) + 2 + 1).tolist()
 
 
 def test_an_adapted_model_without_latents_says_which_model_has_none():
@@ -144,10 +187,10 @@ def test_two_shifted_normals_are_told_apart_as_well_as_can_be(classifier):
         generator.normal(size=(900, 1)), generator.normal(1.5, 1, size=(700, 1)), classifier=classifier
     )
     best = stats.norm.cdf(0.75)  # of the threshold half-way
-    error = np.sqrt(best * (1 - best) / 1400)
+    error = np.sqrt(best * (1 - best) / 700)
     # neighbours lose a little by voting: at most 4 points here
     assert -4 * error - (0.04 if classifier == "neighbours" else 0.0) < found.accuracy - best < 4 * error
-    assert found.n == 700
+    assert found.n == 350  # the other halves
     assert found.told_apart
     assert found.p_value < 1e-6
 
@@ -158,8 +201,18 @@ def test_one_distribution_is_not_told_apart(classifier):
     found = classifier_two_sample(
         generator.normal(size=(300, 3)), generator.normal(size=(300, 3)), classifier=classifier
     )
-    assert abs(found.accuracy - 0.5) < 4 * 0.5 / 600**0.5
+    assert abs(found.accuracy - 0.5) < 4 * 0.5 / 300**0.5
     assert found.interval[0] < 0.5 < found.interval[1]
+
+
+def test_one_distribution_is_told_apart_as_seldom_as_is_said():
+    generator = np.random.default_rng(0)
+    found = [classifier_two_sample(*generator.normal(size=(2, 50, 2)), seed=k) for k in range(60)]
+    outside = sum(not low <= 0.5 <= high for low, high in (each.interval for each in found))
+    low = sum(each.p_value <= 0.05 for each in found)
+    most = stats.binom.ppf(0.999, 60, 0.05)
+    assert outside <= most
+    assert low <= most
 
 
 def test_a_difference_of_spread_is_seen_by_neighbours():

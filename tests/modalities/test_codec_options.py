@@ -1,5 +1,7 @@
 """Options of codecs: what is accepted, and what is refused by name."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 from codec_models import Takes
 
@@ -26,14 +28,16 @@ def test_options_of_a_mapping_are_checked():
     ("options", "message"),
     [
         ({"levels": 1}, "levels: not accepted; expected a whole number from 2 to 65536, got 1"),
-        ({"edge": 0.5}, "edge: not accepted; expected a number from 0 to below 0.5, got 0.5"),
+        ({"edge": 0.5}, "edge: not accepted; expected 0, or a number from 1e-07 to below 0.5, got 0.5"),
+        ({"edge": 5e-8}, "edge: not accepted; .*, got 5e-08"),
+        ({"edge": -0.1}, "edge: not accepted"),
         ({"binarize": "half"}, "binarize: not accepted; expected one of threshold, sample, got 'half'"),
         ({"layout": "chw"}, "layout: not accepted; expected one of channels_last, channels_first"),
         ({"levls": 3}, "levls: the modality image takes no such option"),
         ({"families": []}, "families: the modality image takes no such option; expected levels, binarize, edge, "),
         ({"levels": True}, "levels: not accepted; expected a whole number from 2 to 65536, got True"),
         ({"levels": None}, "levels: not accepted; .*, got 'nothing'"),
-        ({"edge": "tiny"}, "edge: not accepted; expected a number from 0 to below 0.5, got 'tiny'"),
+        ({"edge": "tiny"}, "edge: not accepted; expected 0, or a number from 1e-07 to below 0.5, got 'tiny'"),
         ({"edge": None}, "edge: not accepted"),
         ({"edge": [0.1]}, "edge: not accepted"),
         ({"binarize": ["sample"]}, "binarize: not accepted"),
@@ -59,6 +63,7 @@ def test_options_that_are_wrong_are_named(options, message):
         ({"alphabet": None}, "alphabet: not text; expected the characters, each once; empty for bytes, got 'nothing'"),
         ({"alphabet": 123}, "alphabet: not text; .* got 123; write digits in quotes"),
         ({"alphabet": ["a", "b"]}, "alphabet: not text"),
+        ({"alphabet": "a\ud800"}, r"alphabet: '\\ud800' is half of a surrogate pair; expected whole characters"),
         ({"length": "long"}, "length: not accepted; expected a whole number, got 'long'"),
         ({"length": -1}, "length: not accepted"),
         ({"length": None}, "length: not accepted"),
@@ -100,6 +105,15 @@ def test_no_mapping_brings_a_fault(modality):
 def test_what_would_have_no_effect_is_refused(codec, model, message):
     with pytest.raises(ConfigurationError, match=message):
         codec.fitted(model)
+
+
+def test_the_smallest_edge_keeps_the_logit_finite(monkeypatch):
+    largest = 1.0 - 2.0**-24  # below 1 in single precision
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, largest))
+    codec = ImageCodec(levels=2, edge=1e-7).fitted(Takes((2,)))
+    z, log_det = codec.encode(jnp.array([[0, 1]]), jax.random.key(0))
+    assert jnp.isfinite(z).all()
+    assert jnp.isfinite(log_det).all()
 
 
 def test_what_is_taken_from_the_model_may_be_said():

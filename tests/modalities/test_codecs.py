@@ -180,11 +180,33 @@ def test_grey_images_may_lack_an_axis_of_channels():
             r"data: nothing but zeros and ones: nearly black images; expected whole numbers up to 255",
         ),
         (np.zeros((1, 3), int), r"data: images of another shape; expected \(n, 2\), got \(1, 3\)"),
+        ([[1, 2], [3]], "data: images of unequal shapes; expected an array of numbers"),
     ],
 )
 def test_other_numbers_are_no_images(raw, message):
     with pytest.raises(DataError, match=message):
         ImageCodec().fitted(Takes((2,))).prepare(raw)
+
+
+def test_a_single_number_is_no_image():
+    with pytest.raises(DataError, match=r"data: images of another shape; expected \(n, 1\), got \(\)"):
+        ImageCodec().fitted(Takes((1,))).prepare(5)
+
+
+def test_black_images_are_images():
+    black = np.zeros((2, 2), np.uint8)
+    assert ImageCodec().fitted(Takes((2,))).prepare(black).tolist() == black.tolist()
+    half = np.eye(2, dtype=int)  # of three levels, 1 is half of white
+    assert ImageCodec(levels=3).fitted(Takes((2,))).prepare(half).tolist() == half.tolist()
+
+
+@pytest.mark.parametrize("levels", [None, 2, 17], ids=["real", "binary", "levels"])
+def test_what_is_no_number_is_not_shown_as_black(levels):
+    codec = ImageCodec(levels=17).fitted(Takes((2,), levels=levels))
+    decoded = jax.jit(codec.decode)(jnp.array([[jnp.nan, 1.0]]))
+    assert (decoded < 0).tolist() == [[True, False]]
+    with pytest.raises(DataError, match=r"x: 1 numbers of images are missing; .*if a model drew them, it has diverged"):
+        codec.present(np.asarray(decoded))
 
 
 @pytest.mark.parametrize(
@@ -219,3 +241,32 @@ def test_an_adapted_model_is_not_the_model_unchanged():
     assert float(plain.log_prob(x.astype(float)).value[0]) != float(adapted.log_prob(x).value[0])
     assert adapted.sample(3, key=jax.random.key(0)).dtype == jnp.int32
     assert type(adapted.inner) is type(plain)
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        ImageCodec(levels=8).fitted(Takes((2,))),
+        ImageCodec(levels=8).fitted(Takes((2,), levels=2)),
+        ImageCodec(levels=8, binarize="sample").fitted(Takes((2,), levels=2)),
+        ImageCodec(levels=8).fitted(Takes((2,), levels=8)),
+        TextCodec("abcdefgh").fitted(Takes((2,), levels=8)),
+    ],
+    ids=["real", "threshold", "by chance", "levels", "text"],
+)
+def test_what_is_no_example_has_no_probability(codec):
+    # bytes have no 300, so that the numbers are floats: as they are, scaled, beyond both ends, missing
+    x = jnp.array([[0.0, 7.0], [0.9, 3.0], [3.0, 8.0], [-1.0, 0.0], [jnp.nan, 1.0], [300.0, 0.0]])
+    z, log_det = codec.encode(x, jax.random.key(0))
+    assert jnp.isfinite(log_det).tolist() == [True] + [False] * 5
+    assert (log_det[1:] == -jnp.inf).all()
+    assert jnp.isfinite(z).all()  # so that the model's own log probability does not make NaN of it
+
+
+def test_models_with_a_codec_refuse_what_is_no_example():
+    model = AdaptedModel(Takes((2,), levels=8), ImageCodec(levels=8))
+    scaled = jnp.array([[0.0, 0.9]])
+    assert float(model.log_prob(scaled).value[0]) == -np.inf
+    for asked in (model.encode, lambda x: model.check(Batch(x))):
+        with pytest.raises(ConfigurationError, match=r"x: data outside of what .* from 0 to 7, got 0.899"):
+            asked(scaled)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -60,12 +61,15 @@ def test_texts_come_back_as_they_were():
 
 @pytest.mark.parametrize("codec", [TextCodec(), TextCodec("abc")], ids=["bytes", "characters"])
 def test_symbols_beyond_the_vocabulary_show_as_a_mark(codec):
-    codec = codec.fitted(Takes((4,), levels=300))
+    codec = replace(codec, length=4).fitted(Takes((4,), levels=300))  # fitted before: models of more symbols are stored
     known = codec.prepare("abca")
     for odd in (codec.vocabulary, 299, 256 + known[1], -1):
         row = known.copy()
         row[1] = odd
         assert codec.present(row) == ["a\ufffdca"]
+        assert codec.present(row.astype(float)) == ["a\ufffdca"]
+    for odd in (known[1] + 0.5, np.nan, np.inf):
+        assert codec.present(np.array([known[0], odd, known[2], known[3]])) == ["a\ufffdca"]
 
 
 def test_an_alphabet_need_not_be_in_order():
@@ -90,6 +94,22 @@ def test_rows_of_text_have_the_models_length():
 def test_a_model_has_to_know_all_symbols():
     with pytest.raises(ConfigurationError, match=r"parameters.vocabulary: the model knows fewer symbols"):
         TextCodec.of("abc").fitted(Takes((3,), levels=2))
+    with pytest.raises(ConfigurationError, match=r"parameters.vocabulary: the model knows more .* expected 3, got 4"):
+        TextCodec.of("abc").fitted(Takes((3,), levels=4))
+
+
+def test_half_of_a_surrogate_pair_is_no_character():
+    # as open(..., errors="surrogateescape") leaves bytes that are no UTF-8
+    with pytest.raises(DataError, match=r"data: the character '\\udce9' at place 2 is half of a surrogate pair"):
+        TextCodec().prepare("na\udce9ve")
+    with pytest.raises(DataError, match=r"data: the character '\\udce9' at place 2 is not in the vocabulary"):
+        TextCodec("naive").prepare("na\udce9ve")
+
+
+@pytest.mark.parametrize("text", ["", None, b"abc"])
+def test_no_text_has_no_alphabet(text):
+    with pytest.raises(DataError, match=r"text: no characters to make an alphabet of; .* TextCodec\(\) is"):
+        TextCodec.of(text)
 
 
 def test_a_character_twice_is_refused():

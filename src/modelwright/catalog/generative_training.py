@@ -20,6 +20,7 @@ from modelwright.catalog.generative_findings import (
     no_figure_finding,
 )
 from modelwright.catalog.generative_pictures import loss_picture, samples_picture
+from modelwright.core.errors import DataError
 from modelwright.core.files import json_text
 from modelwright.core.progress import ProgressCallback, ProgressEvent
 from modelwright.core.sections import Cell, Section, Table, TrainingOutcome
@@ -110,11 +111,13 @@ def _outcome(
         *latent_findings(model, data.test),
     )
     description, arrays = parts_of(model)
-    samples = _samples(model, data)
+    samples, odd = _samples(model, data)
     pictures = tuple(p for p in (loss_picture(fit), samples_picture(samples, data)) if p is not None)
     text = [] if reached is None else [reached.sentence]
     if isinstance(samples, list):
         text += ["A sample:", samples[0]]
+    if odd:
+        text.append(f"No samples are shown: {odd}.")
     table = Table(
         "Held-out loss", ("step", "nats per example"), tuple((step, round(loss, 4)) for step, loss in fit.evaluations)
     )
@@ -128,12 +131,16 @@ def _outcome(
     )
 
 
-def _samples(model: AbstractGenerativeModel, data: Split) -> Any:
+def _samples(model: AbstractGenerativeModel, data: Split) -> tuple[Any, str]:
     """Some for the report, in the contexts of the held-out examples where it takes them; None where there can be none.
 
-    Contexts come with the data: a model that needs them draws none without.
+    Contexts come with the data: a model that needs them draws none without. Samples that are no data at all do not lose
+    what was trained: beside None stands what was said of them.
     """
     contexts = conditions(model, data.test) if model.condition.context_dim else None
     if "sample" not in model.offers or (model.condition.context_dim and contexts is None):
-        return None
-    return drawn(model, SHOWN, seed=0, label=None, contexts=contexts)
+        return None, ""
+    try:
+        return drawn(model, SHOWN, seed=0, label=None, contexts=contexts), ""
+    except DataError as error:
+        return None, str(error)

@@ -45,8 +45,8 @@ def checked(method: Callable[..., Any], check: Check) -> Callable[..., Any]:
     return call
 
 
-def count(model: Any, n: Any) -> int:
-    """How many examples are asked for: a whole number of at least 1, known before compilation.
+def count(model: Any, n: Any, field: str = "n") -> int:
+    """How many (examples, by default) are asked for: a whole number of at least 1, known before compilation.
 
     None are refused: what a network makes of arrays without examples is not said by anybody, and a condition would have
     to be without examples, too.
@@ -54,7 +54,7 @@ def count(model: Any, n: Any) -> int:
     if isinstance(n, jax.core.Tracer):
         raise ConfigurationError(
             "not known before compilation",
-            field="n",
+            field=field,
             expected="a Python integer",
             got=n,
             todo="leave it out of what jax.jit traces, by static_argnums or a closure",
@@ -64,7 +64,7 @@ def count(model: Any, n: Any) -> int:
     except TypeError:
         found = -1
     if found < 1:
-        raise ConfigurationError("not accepted", field="n", expected="a whole number of at least 1", got=_shown(n))
+        raise ConfigurationError("not accepted", field=field, expected="a whole number of at least 1", got=_shown(n))
     return found
 
 

@@ -62,7 +62,8 @@ class AdaptedModel(AbstractGenerativeModel):
         return self.codec.prepare(raw)
 
     def check(self, batch: Batch) -> None:
-        """Let the model refuse what it cannot be trained on."""
+        """Let the codec and the model refuse what they cannot be trained on."""
+        self.codec.check(batch.x)
         self.inner.check(self._inside(batch, jax.random.key(0))[0])
 
     def begin(self, batch: Batch, *, key: PRNGKeyArray) -> None:
@@ -98,6 +99,8 @@ class AdaptedModel(AbstractGenerativeModel):
     def log_prob(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> LogProb:
         """Nats per raw example; of images whose gaps are filled, a lower bound (key 0 when none is given).
 
+        Numbers that are not whole, or beyond the levels, have probability 0, as in the model inside.
+
         Args:
             x: Examples as `codec.prepare` makes them, shape (n, *example_shape).
             key: Of the noise in the gaps, and of the model's own draws.
@@ -109,7 +112,8 @@ class AdaptedModel(AbstractGenerativeModel):
         return LogProb(found.value + log_det, self.codec.kind_of(found.kind), self.codec.probability_of or found.of)
 
     def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
-        """The latent of each prepared example."""
+        """The latent of each prepared example; what is none is refused, unless the function is traced."""
+        self.codec.check(x)
         of_codec, of_model = (jax.random.key(0), None) if key is None else jax.random.split(key)
         z, _ = self.codec.encode(x, of_codec)
         return self.inner.encode(z, key=of_model, cond=cond)

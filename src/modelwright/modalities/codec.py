@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.log_prob import Kind
 from modelwright.generative.protocol import AbstractGenerativeModel
 
@@ -57,9 +59,28 @@ class AbstractCodec(ABC):
     def present(self, x: np.ndarray) -> Any:
         """An array of examples as people have them; on the host."""
 
+    def check(self, x: Array) -> None:
+        """Refuse numbers that no example can have; for arrays with values, not while a function is traced.
+
+        Raises:
+            ConfigurationError: naming one such number.
+        """
+        Levels(self.levels_of_data).check(x)
+
+    def only_known(self, x: Array) -> tuple[Array, Float[Array, " n"]]:
+        """Examples with 0 for every number that none can have; of each, -inf where there was one, else 0.
+
+        Without it a number between the levels would be rounded, and a density asked for beyond the last one.
+        """
+        known: Bool[Array, "*n"] = Levels(self.levels_of_data).known(x)
+        every = known.reshape(len(x), -1).all(-1)
+        return jnp.where(known, x, 0), jnp.where(every, jnp.float32(0.0), -jnp.inf)
+
     @abstractmethod
     def encode(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Float[Array, " n"]]:
         """What the model takes, and the log-determinant of each example, nats; may be traced.
+
+        It is -inf for what is no example (`only_known`): its probability is 0.
 
         Args:
             x: Examples, shape (n, *example_shape).

@@ -15,6 +15,12 @@ from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.modalities.codec import AbstractCodec
 from modelwright.modalities.options import check_taken, one_of, read_option, whole_numbers
 
+MISSING = -1
+"""In a decoded image, for NaN: whole numbers have none, and cast to them it would be 0, which is black."""
+
+SMALLEST_EDGE = 1e-7
+"""Less than this below 1 is 1 in single precision, and its logit is infinite."""
+
 
 @final
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class ImageCodec(AbstractCodec):
     Args:
         levels: Values that a number can take.
         binarize: "threshold" or "sample", for models of zeros and ones.
-        edge: a, which keeps the logit finite; 0 leaves y as it is, between 0 and 1.
+        edge: a, which keeps the logit finite; at least 1e-7; 0 leaves y as it is, between 0 and 1.
         layout: Of the raw data: "channels_last", or "channels_first", which `prepare` turns, and `Trainer.fit` by it.
         shape: Of an example inside, height x width x channels; taken from the model, and refused when it is another.
         takes: What the model takes: "levels", "binary" or "real"; taken from the model likewise.
@@ -63,7 +69,11 @@ class ImageCodec(AbstractCodec):
             ),
             "binarize": _choice("binarize", self.binarize, "threshold", "sample"),
             "edge": read_option(
-                "edge", self.edge, to_float, "a number from 0 to below 0.5", lambda edge: 0.0 <= edge < 0.5
+                "edge",
+                self.edge,
+                to_float,
+                f"0, or a number from {SMALLEST_EDGE:g} to below 0.5",
+                lambda edge: edge == 0.0 or SMALLEST_EDGE <= edge < 0.5,
             ),
             "layout": _choice("layout", self.layout, "channels_last", "channels_first"),
             "shape": read_option(
@@ -112,14 +122,17 @@ class ImageCodec(AbstractCodec):
 
         Where both layouts have one shape (three channels of 3 x 3 pixels), the images are taken for raw.
         """
-        x = np.asarray(raw)
+        try:
+            x = np.asarray(raw)
+        except ValueError:  # rows of unequal length
+            raise DataError("images of unequal shapes", field="data", expected="an array of numbers") from None
         if x.ndim == len(self.shape) and self.shape[-1:] == (1,) and x.shape[1:] == self.shape[:-1]:
             x = x[..., None]  # grey images without an axis of channels
         first = x.ndim == 4 and np.moveaxis(x, 1, -1).shape[1:] == self.shape
         if self.layout == "channels_first" and (first or (x.ndim == 4 and len(self.shape) == 1)):
             x = np.moveaxis(x, 1, -1)
-        if x.shape[1:] != self.shape and int(np.prod(x.shape[1:])) == int(np.prod(self.shape)) and len(self.shape) == 1:
-            x = x.reshape(len(x), -1)
+        if x.ndim > 2 and len(self.shape) == 1 and int(np.prod(x.shape[1:])) == self.shape[0]:
+            x = x.reshape(len(x), *self.shape)
         if x.shape[1:] != self.shape:
             wanted = f"({', '.join(map(str, ('n', *self.shape)))})"
             todo = 'make the codec with layout="channels_first"' if first else None
@@ -139,7 +152,8 @@ class ImageCodec(AbstractCodec):
                 expected=f"whole numbers from 0 to {self.levels - 1}",
                 got=f"{x.min()} to {x.max()}" if x.dtype.kind in "buif" and x.size else str(x.dtype),
             )
-        if self.levels > 2 and len(x) > 1 and x.max() <= 1:
+        # Black images are images; of three levels, 1 is half of white.
+        if self.levels > 3 and len(x) > 1 and x.max() == 1:
             raise DataError(
                 "nothing but zeros and ones: nearly black images",
                 field="data",
@@ -150,13 +164,25 @@ class ImageCodec(AbstractCodec):
         return x.astype(np.uint8 if self.levels <= 256 else np.int32)
 
     def present(self, x: np.ndarray) -> np.ndarray:
-        """Images in the layout of the raw data."""
+        """Images in the layout of the raw data.
+
+        Raises:
+            DataError: a number is missing, as in what a model draws that has diverged: it would look like black.
+        """
         x = np.asarray(x)
+        missing = int((x < 0).sum() + (x != x).sum())
+        if missing:
+            raise DataError(
+                f"{missing} numbers of images are missing",
+                field="x",
+                expected=f"whole numbers from 0 to {self.levels - 1}",
+                todo="if a model drew them, it has diverged: train it with a smaller learning_rate, or clip",
+            )
         return np.moveaxis(x, -1, 1) if self.layout == "channels_first" and x.ndim == 4 else x
 
     def encode(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Float[Array, " n"]]:
         """What the model takes, and the log-determinant."""
-        nothing = jnp.zeros(len(x), jnp.float32)
+        x, nothing = self.only_known(x)
         match self.takes:
             case "levels" | "":
                 return x.astype(jnp.int32), nothing
@@ -175,7 +201,10 @@ class ImageCodec(AbstractCodec):
         return jnp.log(inside) - jnp.log1p(-inside), log_det + each.reshape(len(x), -1).sum(-1)
 
     def decode(self, z: Array) -> Array:
-        """Images of what the model gives: whole numbers from 0 to levels - 1."""
+        """Images of what the model gives: whole numbers from 0 to levels - 1; -1 for what is no number."""
+        return jnp.where(jnp.isnan(z), MISSING, self._decoded(z))
+
+    def _decoded(self, z: Array) -> Array:
         match self.takes:
             case "levels" | "":
                 return jnp.round(z).astype(jnp.int32)  # a mean lies between two of them

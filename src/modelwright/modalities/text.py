@@ -22,6 +22,15 @@ _BYTE = {k: bytes([k]) for k in range(BYTES)}
 _MARK = "\ufffd".encode()
 
 
+def _half_of_a_pair(text: str) -> int | None:
+    """Where the first lone surrogate stands, as reading with errors="surrogateescape" leaves them."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
 @final
 @dataclass(frozen=True)
 class TextCodec(AbstractCodec):
@@ -61,10 +70,27 @@ class TextCodec(AbstractCodec):
             raise ConfigurationError(
                 f"the character {twice!r} stands twice", field="alphabet", expected="each character once"
             )
+        half = _half_of_a_pair(self.alphabet)
+        if half is not None:
+            raise ConfigurationError(
+                f"{self.alphabet[half]!r} is half of a surrogate pair", field="alphabet", expected="whole characters"
+            )
 
     @classmethod
     def of(cls, text: str) -> "TextCodec":
-        """The codec of the characters that a text has, in the order of their code points."""
+        """The codec of the characters that a text has, in the order of their code points.
+
+        Raises:
+            DataError: it has none, or is no text. ConfigurationError: not all are whole characters.
+        """
+        if not isinstance(text, str) or not text:
+            raise DataError(
+                "no characters to make an alphabet of",
+                field="text",
+                expected="a text",
+                got=text,
+                todo="TextCodec() is that of bytes, for any text",
+            )
         return cls("".join(sorted(set(text))))
 
     @property
@@ -86,6 +112,15 @@ class TextCodec(AbstractCodec):
                 "the model knows fewer symbols than the text has",
                 field="parameters.vocabulary",
                 expected=f"at least {self.vocabulary}",
+                got=model.levels,
+                todo=f"set vocabulary to {self.vocabulary}",
+            )
+        # A codec that has its length was fitted before: models of more symbols were made once, and are stored.
+        if model.levels > self.vocabulary and not self.length:
+            raise ConfigurationError(
+                "the model knows more symbols than the text has, and would write them",
+                field="parameters.vocabulary",
+                expected=str(self.vocabulary),
                 got=model.levels,
                 todo=f"set vocabulary to {self.vocabulary}",
             )
@@ -143,15 +178,18 @@ class TextCodec(AbstractCodec):
         return np.stack(rows)
 
     def present(self, x: np.ndarray) -> list[str]:
-        """Rows of symbols as texts; bytes that are no UTF-8, and symbols beyond the vocabulary, show as a mark."""
+        """Rows of symbols as texts; bytes that are no UTF-8, and numbers that are no symbol, show as a mark."""
         rows = np.atleast_2d(np.asarray(x))
+        if rows.dtype.kind == "f":
+            rows = np.where(np.isin(rows, np.arange(self.vocabulary)), rows, -1).astype(np.int32)
         if not self.alphabet:
             return [b"".join(_BYTE.get(int(k), _MARK) for k in row).decode("utf-8", "replace") for row in rows]
         return ["".join(self.alphabet[k] if 0 <= k < len(self.alphabet) else "\ufffd" for k in row) for row in rows]
 
     def encode(self, x: Array, key: PRNGKeyArray) -> tuple[Array, Float[Array, " n"]]:
         """The symbols as they are."""
-        return x.astype(jnp.int32), jnp.zeros(len(x), jnp.float32)
+        x, nothing = self.only_known(x)
+        return x.astype(jnp.int32), nothing
 
     def decode(self, z: Array) -> Array:
         """The symbols as they are."""
@@ -167,8 +205,16 @@ class TextCodec(AbstractCodec):
 
     def _symbols(self, text: str) -> np.ndarray:
         if not self.alphabet:
+            half = _half_of_a_pair(text)
+            if half is not None:
+                raise DataError(
+                    f"the character {text[half]!r} at place {half} is half of a surrogate pair, which has no bytes",
+                    field="data",
+                    expected="whole characters",
+                    todo="read the text as what it was written in, or with errors='replace'",
+                )
             return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
-        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
         order = np.array([ord(character) for character in self.alphabet])
         rank = np.argsort(order)
         place = np.minimum(np.searchsorted(order[rank], points), len(order) - 1)

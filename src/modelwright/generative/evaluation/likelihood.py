@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, final, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import CapabilityError, ConfigurationError
 from modelwright.core.seeds import named_seed
+from modelwright.generative.arguments import count, examples
 from modelwright.generative.log_prob import Kind, LogProb
 
 
@@ -141,11 +143,11 @@ def importance_weighted(
         x: Examples, shape (n, *example_shape).
         draws: Latents K for each example; the bound grows with them towards log p(x).
         chunk: Examples looked at together.
-        cond: What each is conditioned on, shape (n, ...).
+        cond: What each is conditioned on, shape (n, ...); one for all is repeated.
         seed: Of the latents.
 
     Raises:
-        CapabilityError: the model has no latents to draw.
+        CapabilityError: the model has no latents to draw. ConfigurationError: an argument is not accepted.
 
     Source: Y. Burda, R. Grosse, R. Salakhutdinov (2016), https://arxiv.org/abs/1509.00519.
     """
@@ -154,9 +156,12 @@ def importance_weighted(
         raise CapabilityError(
             f"{type(inner).__name__} draws no latents to be weighted", todo="its log_prob is what it has to say"
         )
-    for name, number in (("draws", draws), ("chunk", chunk)):
-        if number < 1:
-            raise ConfigurationError("too few", field=name, expected="a whole number of at least 1", got=number)
+    draws, chunk, x = count(model, draws, "draws"), count(model, chunk, "chunk"), examples(model, x)
+    condition = model.condition
+    condition.vectors(cond, len(x))  # refuses labels by their values, which they do not have within compiled code
+    if cond is not None:
+        own = () if condition.n_classes else (condition.context_dim,)
+        cond = jnp.broadcast_to(jnp.asarray(cond), (len(x), *own))
     graph, state = nnx.split(model)
 
     @jax.jit

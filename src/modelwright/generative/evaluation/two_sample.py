@@ -23,11 +23,11 @@ class TwoSampleTest:
     """How well two sets of examples are told apart.
 
     Args:
-        accuracy: Share of examples that were put into the right set; 0.5 for two sets of one distribution.
-        interval: Of the accuracy, by Wilson's formula.
+        accuracy: Share of the examples left out that were put into the right set; 0.5 for two of one distribution.
+        interval: Of the accuracy of this classifier, by Wilson's formula.
         probability: Of the interval.
         p_value: Chance of an accuracy as high if the two sets were of one distribution.
-        n: Examples of each set.
+        n: Examples of each set that were left out of the training, and counted.
         classifier: "logistic" (sees differences of means), or "neighbours" (of any kind, slowly in many dimensions).
     """
 
@@ -53,23 +53,24 @@ def classifier_two_sample(
     y: ArrayLike,
     *,
     classifier: Classifier = "logistic",
-    folds: int = 5,
     probability: float = 0.95,
     seed: int = 0,
 ) -> TwoSampleTest:
-    """Train a classifier to tell x from y, and count how often it is right on examples left out of its training.
+    """Train a classifier to tell x from y by half of each, and count how often it is right on the other halves.
 
-    Every example is left out once. Where one set is larger, a random part of it is used, so that guessing is right half
-    of the time. Columns are brought to unit spread with the figures of the training part. Predictions of different
-    folds hang together a little, through classifiers that share examples: the interval takes them as independent.
+    Where one set is larger, a random part of it is used, so that guessing is right half of the time. Columns are
+    brought to unit spread with the figures of the training half.
+
+    One classifier predicts all that is counted, and has seen none of it: its predictions are independent, and the
+    number of right ones is binomial. Were every example left out once, by folds, classifiers would share most of
+    what they learn from, and their errors would come together: of equal sets, too many would be told apart.
 
     Args:
         x: Examples, shape (n, ...).
         y: Examples, shape (m, ...), each of the same shape.
         classifier: "logistic", or "neighbours" (fifteen, an arbitrary number).
-        folds: Parts, each of which is left out once.
         probability: Of the interval.
-        seed: Of the parts.
+        seed: Of the halves.
 
     Raises:
         DataError: the sets do not compare.
@@ -78,8 +79,6 @@ def classifier_two_sample(
     Source: D. Lopez-Paz, M. Oquab (2017), https://arxiv.org/abs/1610.06545; E. Wilson (1927), for the interval,
     https://doi.org/10.1080/01621459.1927.10502953.
     """
-    from sklearn.model_selection import StratifiedKFold
-
     x, y = two_sets(x, y)
     if classifier not in get_args(Classifier):
         raise ConfigurationError(
@@ -88,23 +87,19 @@ def classifier_two_sample(
     if not 0.0 < probability < 1.0:
         raise ConfigurationError("no probability", field="probability", expected="between 0 and 1", got=probability)
     n = min(len(x), len(y))
-    if not 2 <= folds <= n:
-        raise ConfigurationError("no such parts", field="folds", expected=f"from 2 to {n}", got=folds)
     generator = np.random.default_rng(seed)
-    rows = np.concatenate([each[generator.permutation(len(each))[:n]] for each in (x, y)])
-    labels = np.repeat([0, 1], n)
-    right = np.zeros(2 * n, bool)
-    parts = StratifiedKFold(folds, shuffle=True, random_state=int(generator.integers(2**31)))
-    for train, left_out in parts.split(rows, labels):
-        fitted = _made(classifier, len(train)).fit(rows[train], labels[train])
-        right[left_out] = fitted.predict(rows[left_out]) == labels[left_out]
-    correct, total = int(right.sum()), 2 * n
+    sets = [each[generator.permutation(len(each))[:n]] for each in (x, y)]
+    left_out = n // 2
+    seen = n - left_out
+    fitted = _made(classifier, 2 * seen).fit(np.concatenate([each[:seen] for each in sets]), np.repeat([0, 1], seen))
+    right = fitted.predict(np.concatenate([each[seen:] for each in sets])) == np.repeat([0, 1], left_out)
+    correct, total = int(right.sum()), 2 * left_out
     return TwoSampleTest(
         correct / total,
         wilson_interval(correct, total, probability),
         probability,
         float(binom.sf(correct - 1, total, 0.5)),
-        n,
+        left_out,
         classifier,
     )
 
