@@ -16,6 +16,7 @@ from modelwright.generative.autoregressive.choice import Choice
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_length, one_width
 from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.nets.attention import AttentionLayer, AttentionStack, Past
+from modelwright.generative.nets.embedding import embedded
 from modelwright.generative.nets.stacked import each_of
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
@@ -191,7 +192,7 @@ class Transformer(AbstractAutoregressiveModel):
 
     def _inputs(self, tokens: Int[Array, "n given"], vectors: Array | None) -> Float[Array, "n given+1 width"]:
         start = jnp.broadcast_to(self.start[...], (len(tokens), 1, self.net.width))
-        h = jnp.concatenate([start, self.embedding(tokens).astype(start.dtype)], axis=1)
+        h = jnp.concatenate([start, embedded(self.embedding, tokens)], axis=1)
         return h if vectors is None else h + self.context(vectors.astype(h.dtype))[:, None]
 
     def _to_logits(self, h: Array) -> Array:
@@ -205,7 +206,7 @@ class Transformer(AbstractAutoregressiveModel):
     def _step(
         self, layers: Sequence[AttentionLayer], past: Past, token: Array, vectors: Array | None
     ) -> tuple[Past, Array]:
-        h = self.embedding(token)
+        h = embedded(self.embedding, token)
         h = h if vectors is None else h + self.context(vectors.astype(h.dtype))
         h, past = self.net.step(layers, h, past)
         return past, self._to_logits(h)
