@@ -16,9 +16,9 @@ def embedded(table: nnx.Embed, symbols: Int[Array, "*n"]) -> Float[Array, "*n wi
 
     Example:
         >>> import jax.numpy as jnp
-        >>> table = nnx.Embed(3, 4, rngs=nnx.Rngs(0))
-        >>> table.embedding[...] = table.embedding[...].astype("bfloat16")
-        >>> str(table(jnp.array([1])).dtype), str(embedded(table, jnp.array([1])).dtype)
+        >>> table, symbols = nnx.Embed(3, 4, rngs=nnx.Rngs(0)), jnp.array([1])
+        >>> table.embedding = nnx.Param(table.embedding[...].astype("bfloat16"))
+        >>> str(table(symbols).dtype), str(embedded(table, symbols).dtype)
         ('float32', 'bfloat16')
     """
     return table(symbols).astype(table.embedding.dtype)
