@@ -59,8 +59,8 @@ class Condition:
     def vectors(self, cond: Array | None, n: int) -> Float[Array, "n width"] | None:
         """The vector of each example; while labels are traced, NaN for those that are not known.
 
-        Context vectors that are traced stay as they are, numbers or not. Log probabilities and real numbers are then NaN, too. Samples that are whole numbers cannot be: whoever compiles
-        a function of labels checks them before.
+        Log probabilities and real numbers are then NaN, too. Samples that are whole numbers cannot be: whoever compiles
+        a function of labels checks them before. Context vectors that are traced stay as they are, numbers or not.
 
         Args:
             cond: Labels, shape (n,), or vectors, shape (n, context_dim); one for all is repeated.

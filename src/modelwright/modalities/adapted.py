@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 

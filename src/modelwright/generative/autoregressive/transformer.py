@@ -144,8 +144,8 @@ class Transformer(AbstractAutoregressiveModel):
         """Sequences that begin with a prompt, drawn from the model given it.
 
         Args:
-            prompt: Tokens, shape (n, given); given + n_tokens is at most `length`. Of one that is traced no token can be
-                refused: what is not in the vocabulary stays in the result as it is.
+            prompt: Tokens, shape (n, given); given + n_tokens is at most `length`. Of one that is traced no token can
+                be refused: what is not in the vocabulary stays in the result as it is.
             n_tokens: Tokens that follow, at least 1.
             key: The same key gives the same tokens.
             temperature: Below 1 sharpens, 0 takes the likeliest token; see `Choice`.
