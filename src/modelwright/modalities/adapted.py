@@ -147,7 +147,7 @@ class AdaptedModel(AbstractGenerativeModel):
                 f"model.inner, a {type(self.inner).__name__}, has no continue_from",
                 todo="choose modelwright.generative.autoregressive.Transformer",
             )
-        given = self.codec.beginnings(prompt) if _is_text(prompt, self.codec) else prompt
+        given: Any = self.codec.beginnings(prompt) if _is_text(prompt, self.codec) else prompt
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         return self.codec.decode(self.inner.continue_from(given, n_tokens, key=key, cond=cond, **choice))
 
