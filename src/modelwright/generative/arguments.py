@@ -46,28 +46,11 @@ def checked(method: Callable[..., Any], check: Check) -> Callable[..., Any]:
     return call
 
 
-def count(model: Any, n: Any) -> int:
-    """How many examples are asked for, at least 1.
+def count(model: Any, n: Any, field: str = "n") -> int:
+    """How many (examples, by default) are asked for: a whole number of at least 1, known before compilation.
 
     None are refused: what a network makes of arrays without examples is not said by anybody, and a condition would have
     to be without examples, too.
-    """
-    return whole_number(n, "n")
-
-
-def whole_number(n: Any, field: str) -> int:
-    """A whole number of at least 1, known before compilation.
-
-    Args:
-        n: The number.
-        field: What it is called in messages.
-
-    Raises:
-        ConfigurationError: it is something else, or traced.
-
-    Example:
-        >>> whole_number(np.int64(3), "n"), type(whole_number(np.int64(3), "n")).__name__
-        (3, 'int')
     """
     if isinstance(n, jax.core.Tracer):
         raise ConfigurationError(

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from modelwright.core.errors import ConfigurationError
-from modelwright.generative.arguments import numbers, whole_number
+from modelwright.generative.arguments import count, numbers
 from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.autoregressive.choice import Choice
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_length, one_width
@@ -159,7 +159,7 @@ class Transformer(AbstractAutoregressiveModel):
         Raises:
             ConfigurationError: the prompt holds no tokens of the vocabulary, or it all becomes too long.
         """
-        choice, n_tokens = Choice(temperature, top_k, top_p), whole_number(n_tokens, "n_tokens")
+        choice, n_tokens = Choice(temperature, top_k, top_p), count(self, n_tokens, "n_tokens")
         prompt = self._checked(prompt, n_tokens)
         graph, state = nnx.split(self)
         return _continued(graph, state, prompt, key, self.condition.vectors(cond, len(prompt)), n_tokens, choice)

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from modelwright.core.errors import CapabilityError, ConfigurationError
 from modelwright.core.seeds import named_seed
-from modelwright.generative.arguments import whole_number
 from modelwright.generative.log_prob import Kind, LogProb
 
 
@@ -155,7 +154,9 @@ def importance_weighted(
         raise CapabilityError(
             f"{type(inner).__name__} draws no latents to be weighted", todo="its log_prob is what it has to say"
         )
-    draws, chunk = whole_number(draws, "draws"), whole_number(chunk, "chunk")
+    for name, number in (("draws", draws), ("chunk", chunk)):
+        if number < 1:
+            raise ConfigurationError("too few", field=name, expected="a whole number of at least 1", got=number)
     graph, state = nnx.split(model)
 
     @jax.jit

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from modelwright.generative.arguments import whole_number
+from modelwright.generative.arguments import count
 from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.likelihoods.observation import AbstractObservation
 from modelwright.generative.log_prob import Kind, LogProb
@@ -170,7 +170,7 @@ class AbstractAutoencoder(AbstractGenerativeModel):
 
         One latent after the other, none of them and no weight kept: with each the memory it takes grows by a key.
         """
-        draws = whole_number(draws, "draws")
+        draws = count(self, draws, "draws")
         context = self.condition.vectors(cond, len(x))
         q, p = self.posterior(x, context), self.prior_of(context, len(x))
 
