@@ -48,6 +48,10 @@ def wrong_questions(model):
     yield "log_prob", (np.zeros((3, *shape, 7)),), {}, r"x: of another shape"
     yield "log_prob", (np.zeros((0, *shape)),), {}, r"x: there are none; expected at least one"
     yield "log_prob", (np.zeros((2, *shape)),), {"key": 3}, r"key: not a key"
+    yield "log_prob", (np.full((2, *shape), 2**32),), {}, r"x: beyond the whole numbers of 32 bits .* got 4294967296"
+    if hasattr(model, "importance_weighted"):
+        for draws in (0, 2.0, "a", None, True):
+            yield "importance_weighted", (np.zeros((2, *shape)), draws), {"key": KEY}, r"draws: not accepted"
     if "encode" in model.offers:
         yield "encode", (None,), {}, r"x: no array of numbers"
         yield "decode", (None,), {}, r"z: no array of numbers"

@@ -78,3 +78,10 @@ def test_draws_go_with_the_probabilities():
 def test_refusals(wrong, message):
     with pytest.raises(ConfigurationError, match=message):
         Choice(**wrong)
+
+
+def test_what_stands_for_a_number_is_that_number():
+    found = Choice(np.array(0.5), np.float64(2.0), "0.9")
+    assert found == Choice(0.5, 2, 0.9)
+    assert [type(value) for value in (found.temperature, found.top_k, found.top_p)] == [float, int, float]
+    assert hash(found) == hash(Choice(0.5, 2, 0.9))

@@ -190,6 +190,14 @@ def test_training_refuses_data_outside_of_the_alphabet(name, wrong, message):
         model.check(Batch(x, batch.cond))
 
 
+@pytest.mark.parametrize("wrong", [2**32, -(2**32), 2**63 - 1])
+def test_whole_numbers_of_64_bits_are_not_taken_for_their_last_32(wrong):
+    with pytest.raises(ConfigurationError, match=f"expected whole numbers from 0 to 3, got {wrong}"):
+        Levels(4).check(np.array([[1, wrong]]))
+    with jax.enable_x64(True):
+        assert Levels(4).known(jnp.array([1, wrong])).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("levels", [2, 256, 300])
 def test_bytes_are_the_numbers_they_are(levels):
     x = np.array([[0, 1, 255]], np.uint8)

@@ -167,23 +167,33 @@ def test_another_process_says_the_same():
 @pytest.mark.parametrize(
     ("prompt", "n_tokens", "message"),
     [
-        (["to be"], 2, None),
+        (["to be"], 2, "prompt: no array of numbers"),
+        ("to be", 2, "prompt: no array of numbers"),
+        (None, 2, "prompt: no array of numbers; .* got None"),
+        ([[1], [2, 3]], 2, "prompt: no array of numbers"),
+        (np.zeros((0, 2), int), 2, "prompt: there are none; expected at least one"),
+        (np.array([[2**32 + 1, 2]]), 2, "prompt: beyond the whole numbers of 32 bits in which models compute"),
         (
             [[0, 1, 9]],
             2,
             r"prompt: tokens that are not in the vocabulary; expected whole numbers from 0 to 4, got \[9\]",
         ),
         ([[0.0, 1.0]], 2, "prompt: no prompt; expected whole numbers, shape"),
-        ([0, 1], 2, r"prompt: no prompt; expected whole numbers, shape \(n, given\), got 'int32 of shape \(2,\)'"),
+        ([0, 1], 2, r"prompt: no prompt; expected whole numbers, shape \(n, given\), got 'int64 of shape \(2,\)'"),
         ([[0] * 6], 3, "n_tokens: a prompt of 6 tokens leaves room for 2; expected a whole number from 1 to 2, got 3"),
-        ([[0] * 6], 0, "n_tokens: a prompt of 6 tokens leaves room for 2"),
+        ([[0] * 6], 0, "n_tokens: not accepted; expected a whole number of at least 1, got 0"),
+        ([[0] * 6], 2.0, "n_tokens: not accepted; .* got 2.0"),
+        ([[0] * 6], True, "n_tokens: not accepted; .* got True"),
+        ([[0] * 6], None, "n_tokens: not accepted; .* got None"),
     ],
     ids=str,
 )
 def test_refused_prompts(prompt, n_tokens, message):
-    if message is None:
-        with pytest.raises(TypeError):
-            made().continue_from(prompt, n_tokens, key=jax.random.key(0))
-        return
     with pytest.raises(ConfigurationError, match=message):
-        made().continue_from(jnp.array(prompt), n_tokens, key=jax.random.key(0))
+        made().continue_from(prompt, n_tokens, key=jax.random.key(0))
+
+
+def test_a_prompt_of_constants_is_checked_in_a_function_that_is_compiled():
+    model = made()
+    with pytest.raises(ConfigurationError, match="prompt: tokens that are not in the vocabulary"):
+        jax.jit(lambda key: model.continue_from([[9]], 1, key=key))(jax.random.key(0))

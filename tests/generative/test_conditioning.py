@@ -72,3 +72,17 @@ def test_codes_that_are_not_known_are_refused_or_no_number():
 def test_what_is_no_array_is_no_condition(cond):
     with pytest.raises(ConfigurationError, match="cond: no array of numbers; expected 2 labels, got"):
         Condition(n_classes=3).vectors(cond, 2)
+
+
+@pytest.mark.parametrize(
+    ("cond", "message"),
+    [
+        ([0.0, np.nan], "cond: context vectors with what is no number; expected finite numbers, .* got nan"),
+        (jnp.array([[0.0, jnp.inf]]), "cond: context vectors with what is no number; .* got inf"),
+        (np.array([0.0, 1e300]), r"cond: context vectors with what is no number; .* got 1e\+300"),
+        (np.array([0, 2**32]), "cond: beyond the whole numbers of 32 bits"),
+    ],
+)
+def test_what_is_no_number_is_no_context(cond, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Condition(context_dim=2).vectors(cond, 1)

@@ -76,7 +76,10 @@ def test_as_many_transforms_as_asked_for():
             flow("RealNVP", 1),
             "input_dim: a coupling splits an example in two; .* choose modelwright.generative.flow.MAF",
         ),
-        (flow("NeuralSplineFlow", (1, 1, 1)), "input_dim: a coupling splits an example in two"),
+        (
+            flow("NeuralSplineFlow", (1, 1, 1)),
+            'input_dim: a coupling splits an example in two; .* set parameters.transform to "autoregressive"',
+        ),
         (flow("NeuralSplineFlow", 2, n_bin=4), "parameters.n_bin: NeuralSplineFlow has no such parameter; .*n_bins"),
         (flow("NeuralSplineFlow", 2, transform="copling"), "parameters.transform: .*did you mean 'coupling'"),
         (flow("MAF", 2, n_bins=4), "parameters.n_bins: MAF has no such parameter"),

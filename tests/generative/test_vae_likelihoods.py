@@ -84,6 +84,13 @@ def test_gaussian_is_that_of_scipy():
 
 
 @pytest.mark.parametrize("scale", [None, 0.4])
+def test_what_is_no_number_has_no_density(scale):
+    x = jnp.array([jnp.nan, jnp.inf, 0.0])
+    found = Gaussian(scale).log_prob(jnp.zeros((3, 1 if scale else 2)), x)
+    assert np.isneginf(found).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("scale", [None, 0.4])
 def test_gaussian_draws_have_its_mean_and_scale(scale):
     observation = Gaussian(scale)
     output = outputs(observation, 1)

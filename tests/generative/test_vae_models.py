@@ -138,6 +138,14 @@ def test_the_latent_report_counts_what_is_used():
     assert "1 of 3 latents are active" in str(report)
 
 
+def test_a_context_for_all_is_no_row_of_each_example():
+    fields = {"hidden_dims": [], "output_dim": 1, "parameters": {"context_dim": 3}}
+    model = create_model(configuration("vae.VAE", (2,), **fields), rngs=0)
+    x, context = jnp.eye(3, 2), jnp.arange(3.0)
+    every = latent_report(model, x, cond=jnp.tile(context, (3, 1)), chunk=2)
+    np.testing.assert_array_equal(latent_report(model, x, cond=context, chunk=2).divergence, every.divergence)
+
+
 def test_a_collapsed_posterior_is_reported():
     model = small("VAE")
     last = model.encoder.net.layers[-1]
@@ -154,6 +162,16 @@ def test_codes_are_the_nearest():
     z = jax.random.normal(jax.random.key(1), (4, 5, 3))
     distances = np.linalg.norm(np.asarray(z)[..., None, :] - np.asarray(codebook.vectors[...]), axis=-1)
     assert (np.asarray(codebook.nearest(z)) == distances.argmin(-1)).all()
+
+
+def test_what_is_no_number_has_no_code():
+    fields = {"hidden_dims": [], "output_dim": 2, "parameters": {"codebook_size": 4, "n_codes": 2}}
+    model = create_model(configuration("vae.VQVAE", (2,), **fields), rngs=0)
+    codes = model.encode(np.array([[0.0, 1.0], [np.nan, 0.0], [0.0, np.inf]]))
+    assert (codes == -1).all(-1).tolist() == [False, True, True]
+    assert (codes[0] >= 0).all()
+    with pytest.raises(ConfigurationError, match="z: codes that the model does not know"):
+        model.decode(codes)
 
 
 def test_codebook_follows_the_moving_averages():

@@ -1,6 +1,7 @@
 """What models are asked with: numbers, keys, examples and latents, checked on the way to every model's own methods.
 
-The checks look at types and shapes, never at values: they run while a function is traced and leave nothing in it.
+The checks look at types and shapes: they run while a function is traced and leave nothing in it. At values they look in
+one case alone: of whole numbers of NumPy, whether the device can hold them.
 """
 
 import inspect
@@ -102,7 +103,7 @@ def numbers(values: Any, field: str, shape: tuple[int, ...] | None, what: str) -
         what: One row in words.
 
     Raises:
-        ConfigurationError: they are no numbers, of another shape, or none.
+        ConfigurationError: they are no numbers, of another shape, too large for the device, or none.
 
     Example:
         >>> numbers([[1, 2]], "x", (3,), "an example")
@@ -136,7 +137,34 @@ def numbers(values: Any, field: str, shape: tuple[int, ...] | None, what: str) -
         )
     if len(found) == 0:
         raise ConfigurationError("there are none", field=field, expected="at least one", got=found.shape)
+    if isinstance(found, np.ndarray):
+        check_held(found, field)
     return found
+
+
+def check_held(values: np.ndarray, field: str) -> None:
+    """Refuse whole numbers of more bits than the device keeps: there 2^32 would be 0.
+
+    Args:
+        values: Numbers of NumPy.
+        field: What they are called in messages.
+
+    Raises:
+        ConfigurationError: one of them would become another.
+    """
+    held = jax.dtypes.canonicalize_dtype(values.dtype)
+    if values.dtype.kind not in "iu" or held == values.dtype or not values.size:
+        return
+    least, most = np.iinfo(held).min, np.iinfo(held).max
+    wrong = next((int(one) for one in (values.min(), values.max()) if not least <= one <= most), None)
+    if wrong is not None:
+        raise ConfigurationError(
+            f"beyond the whole numbers of {np.iinfo(held).bits} bits in which models compute",
+            field=field,
+            expected=f"whole numbers from {least} to {most}",
+            got=wrong,
+            todo="give numbers that large as floating-point numbers",
+        )
 
 
 def check_key(key: Any) -> None:

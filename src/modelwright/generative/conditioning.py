@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from modelwright.core.errors import ConfigurationError
+from modelwright.generative.arguments import check_held
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
 
@@ -59,14 +60,15 @@ class Condition:
         """The vector of each example; while labels are traced, NaN for those that are not known.
 
         Log probabilities and real numbers are then NaN, too. Samples that are whole numbers cannot be: whoever compiles
-        a function of labels checks them before.
+        a function of labels checks them before. Context vectors that are traced stay as they are, numbers or not.
 
         Args:
             cond: Labels, shape (n,), or vectors, shape (n, context_dim); one for all is repeated.
             n: Examples.
 
         Raises:
-            ConfigurationError: there is none where one is needed, one where none is, or it is of another shape.
+            ConfigurationError: there is none where one is needed, one where none is, it is of another shape, or holds
+                labels that are not known or numbers that are not finite.
         """
         if self.width == 0:
             if cond is not None:
@@ -95,15 +97,9 @@ class Condition:
         if self.n_classes and not jnp.issubdtype(cond.dtype, jnp.integer):
             raise ConfigurationError("no labels", field="cond", expected="whole numbers", got=str(cond.dtype))
         traced = isinstance(cond, jax.core.Tracer)
-        if self.n_classes and not traced and cond.size:
-            known = np.asarray(cond)  # by NumPy: within a function that is traced, JAX would trace the comparison, too
-            if known.min() < 0 or known.max() >= self.n_classes:
-                raise ConfigurationError(
-                    "labels that the model does not know",
-                    field="cond",
-                    expected=f"whole numbers from 0 to {self.n_classes - 1}",
-                    got=f"{known.min()} to {known.max()}",
-                )
+        if not traced and cond.size:
+            # by NumPy: within a function that is traced, JAX would trace the comparison, too
+            (self._check_labels if self.n_classes else self._check_numbers)(np.asarray(cond))
         cond = jnp.broadcast_to(jnp.asarray(cond), (n, *own))
         if not self.n_classes:
             return cond
@@ -113,3 +109,26 @@ class Condition:
         # Of labels that are traced nothing can be refused. One that there is not becomes no number, and so does all
         # that is computed from it: better than the zeros that it would be, which are an example of no class at all.
         return jnp.where(((cond < 0) | (cond >= self.n_classes))[:, None], jnp.nan, vectors)
+
+    def _check_labels(self, labels: np.ndarray) -> None:
+        if labels.min() < 0 or labels.max() >= self.n_classes:
+            raise ConfigurationError(
+                "labels that the model does not know",
+                field="cond",
+                expected=f"whole numbers from 0 to {self.n_classes - 1}",
+                got=f"{labels.min()} to {labels.max()}",
+            )
+
+    def _check_numbers(self, vectors: np.ndarray) -> None:
+        check_held(vectors, "cond")
+        with np.errstate(over="ignore"):  # what is too large for the device is infinite there
+            wrong = ~np.isfinite(vectors.astype(jax.dtypes.canonicalize_dtype(vectors.dtype)))
+        if wrong.any():
+            # a network may well make plain numbers of it, and samples that look like any others
+            raise ConfigurationError(
+                "context vectors with what is no number",
+                field="cond",
+                expected="finite numbers, of single precision where that is the device's",
+                got=vectors[wrong][0].item(),
+                todo="leave out the examples without a context, or fill it in",
+            )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
@@ -152,7 +151,7 @@ class AdaptedModel(AbstractGenerativeModel):
                 f"model.inner, a {type(self.inner).__name__}, has no continue_from",
                 todo="choose modelwright.generative.autoregressive.Transformer",
             )
-        given = jnp.asarray(self.codec.beginnings(prompt) if _is_text(prompt, self.codec) else prompt)
+        given: Any = self.codec.beginnings(prompt) if _is_text(prompt, self.codec) else prompt
         choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         return self.codec.decode(self.inner.continue_from(given, n_tokens, key=key, cond=cond, **choice))
 

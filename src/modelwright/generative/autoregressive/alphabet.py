@@ -124,5 +124,5 @@ class MuLaw(AbstractAlphabet):
 
 
 def _wide(x: Array) -> Array:
-    """Whole numbers in a type that holds `levels`, too: in bytes, 256 is 0."""
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.int32)
+    """Whole numbers in a type that holds `levels`, too: in bytes, 256 is 0. None is taken to fewer bits than it has."""
+    return x if jnp.issubdtype(x.dtype, jnp.floating) or x.dtype.itemsize >= 4 else x.astype(jnp.int32)

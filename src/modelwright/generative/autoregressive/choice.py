@@ -1,7 +1,8 @@
 """How the next symbol is drawn from its logits: temperature, the k likeliest, the nucleus."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -49,20 +50,22 @@ class Choice:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        self._check("temperature", self.temperature, to_float, "a number of at least 0", lambda t: t >= 0.0)
+        self._take("temperature", to_float, "a number of at least 0", lambda t: t >= 0.0)
         if self.top_k is not None:
-            self._check("top_k", self.top_k, to_integer, "a whole number of at least 1", lambda k: k >= 1)
+            self._take("top_k", to_integer, "a whole number of at least 1", lambda k: k >= 1)
         if self.top_p is not None:
-            self._check("top_p", self.top_p, to_float, "a number above 0, at most 1", lambda p: 0.0 < p <= 1.0)
+            self._take("top_p", to_float, "a number above 0, at most 1", lambda p: 0.0 < p <= 1.0)
 
-    @staticmethod
-    def _check(name: str, value: object, convert: object, expected: str, holds: object) -> None:
+    def _take(self, name: str, convert: Callable[[Any], Any], expected: str, holds: Callable[[Any], bool]) -> None:
+        value = getattr(self, name)
         try:
-            good = holds(convert(value))  # type: ignore[operator]
+            found = convert(value)
         except Refusal:
-            good = False
-        if not good:
+            found = None
+        if found is None or not holds(found):
             raise ConfigurationError("not accepted", field=name, expected=expected, got=value)
+        # what was looked at is what is kept: "0.5" and np.array(0.5) are no numbers to compute or compile with
+        object.__setattr__(self, name, found)
 
     @property
     def _is_cold(self) -> bool:

@@ -11,11 +11,13 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from modelwright.core.errors import ConfigurationError
+from modelwright.generative.arguments import count, numbers
 from modelwright.generative.autoregressive.alphabet import Levels
 from modelwright.generative.autoregressive.choice import Choice
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_length, one_width
 from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.nets.attention import AttentionLayer, AttentionStack, Past
+from modelwright.generative.nets.embedding import embedded
 from modelwright.generative.nets.stacked import each_of
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
@@ -142,8 +144,9 @@ class Transformer(AbstractAutoregressiveModel):
         """Sequences that begin with a prompt, drawn from the model given it.
 
         Args:
-            prompt: Tokens, shape (n, given); given + n_tokens is at most `length`.
-            n_tokens: Tokens that follow.
+            prompt: Tokens, shape (n, given); given + n_tokens is at most `length`. Of one that is traced no token can
+                be refused: what is not in the vocabulary stays in the result as it is.
+            n_tokens: Tokens that follow, at least 1.
             key: The same key gives the same tokens.
             temperature: Below 1 sharpens, 0 takes the likeliest token; see `Choice`.
             top_k: Keep the k likeliest tokens only.
@@ -156,13 +159,13 @@ class Transformer(AbstractAutoregressiveModel):
         Raises:
             ConfigurationError: the prompt holds no tokens of the vocabulary, or it all becomes too long.
         """
-        choice = Choice(temperature, top_k, top_p)
+        choice, n_tokens = Choice(temperature, top_k, top_p), count(self, n_tokens, "n_tokens")
         prompt = self._checked(prompt, n_tokens)
         graph, state = nnx.split(self)
         return _continued(graph, state, prompt, key, self.condition.vectors(cond, len(prompt)), n_tokens, choice)
 
     def _checked(self, prompt: Array, n_tokens: int) -> Array:
-        prompt = jnp.asarray(prompt)
+        prompt = numbers(prompt, "prompt", None, "a prompt")
         if prompt.ndim != 2 or not jnp.issubdtype(prompt.dtype, jnp.integer):
             raise ConfigurationError(
                 "no prompt",
@@ -171,7 +174,7 @@ class Transformer(AbstractAutoregressiveModel):
                 got=f"{prompt.dtype} of shape {prompt.shape}",
             )
         length, given = self.example_shape[0], prompt.shape[1]
-        if n_tokens < 1 or given + n_tokens > length:
+        if given + n_tokens > length:
             raise ConfigurationError(
                 f"a prompt of {given} tokens leaves room for {length - given}",
                 field="n_tokens",
@@ -179,19 +182,20 @@ class Transformer(AbstractAutoregressiveModel):
                 got=n_tokens,
                 todo="give the last tokens of the prompt only, or train with a greater input_dim",
             )
-        traced = isinstance(prompt, jax.core.Tracer)
-        if not traced and not bool(self.alphabet.known(prompt).all()):
+        known = np.zeros((0,)) if isinstance(prompt, jax.core.Tracer) else np.asarray(prompt)
+        wrong = (known < 0) | (known >= self.alphabet.levels)  # by NumPy: JAX would trace it where anything is traced
+        if wrong.any():
             raise ConfigurationError(
                 "tokens that are not in the vocabulary",
                 field="prompt",
                 expected=f"whole numbers from 0 to {self.alphabet.levels - 1}",
-                got=np.unique(np.asarray(prompt)[~np.asarray(self.alphabet.known(prompt))])[:8].tolist(),
+                got=np.unique(known[wrong])[:8].tolist(),
             )
-        return prompt.astype(jnp.int32)
+        return jnp.asarray(prompt, jnp.int32)
 
     def _inputs(self, tokens: Int[Array, "n given"], vectors: Array | None) -> Float[Array, "n given+1 width"]:
         start = jnp.broadcast_to(self.start[...], (len(tokens), 1, self.net.width))
-        h = jnp.concatenate([start, self.embedding(tokens).astype(start.dtype)], axis=1)
+        h = jnp.concatenate([start, embedded(self.embedding, tokens)], axis=1)
         return h if vectors is None else h + self.context(vectors.astype(h.dtype))[:, None]
 
     def _to_logits(self, h: Array) -> Array:
@@ -205,7 +209,7 @@ class Transformer(AbstractAutoregressiveModel):
     def _step(
         self, layers: Sequence[AttentionLayer], past: Past, token: Array, vectors: Array | None
     ) -> tuple[Past, Array]:
-        h = self.embedding(token)
+        h = embedded(self.embedding, token)
         h = h if vectors is None else h + self.context(vectors.astype(h.dtype))
         h, past = self.net.step(layers, h, past)
         return past, self._to_logits(h)

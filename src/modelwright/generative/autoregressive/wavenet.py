@@ -13,6 +13,7 @@ from modelwright.generative.autoregressive.alphabet import AbstractAlphabet, Lev
 from modelwright.generative.autoregressive.model import AbstractAutoregressiveModel, one_length, one_width
 from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.nets.causal_convolution import CausalStack, Rings
+from modelwright.generative.nets.embedding import embedded
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
 
@@ -102,7 +103,7 @@ class WaveNet(AbstractAutoregressiveModel):
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "n length levels"]:
         """The logits of every symbol given those before it; a key changes nothing."""
-        before = self.embedding(symbols[:, :-1])
+        before = embedded(self.embedding, symbols[:, :-1])
         start = jnp.broadcast_to(self._first(len(symbols))[:, None], (len(symbols), 1, self.net.width))
         return self._to_logits(self.net(jnp.concatenate([start, before], axis=1), vectors))
 
@@ -141,7 +142,7 @@ class WaveNet(AbstractAutoregressiveModel):
         return rings, self._to_logits(out)
 
     def _step(self, rings: Rings, symbol: Array, vectors: Array | None) -> tuple[Rings, Array]:
-        out, rings = self.net.step(self.embedding(symbol), rings, vectors)
+        out, rings = self.net.step(embedded(self.embedding, symbol), rings, vectors)
         return rings, self._to_logits(out)
 
 

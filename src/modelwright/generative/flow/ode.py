@@ -18,8 +18,10 @@ class OdeFlow(AbstractBijection):
 
         d log |det| / dt = trace of d net / dx,   exact: one derivative for each number of x
 
-    Every example has its own steps, so that none changes the error made for another. When the solver does not reach the
-    end within `max_steps`, it raises.
+    Every example has its own steps, so that none changes the error made for another. One for which the solver does not
+    reach the end within `max_steps`, or which is no number to begin with, becomes NaN, and the others stay as they are.
+    There are derivatives in reverse only (`jax.grad`, `jax.vjp`): those forward would have to go through the solver's
+    own loop.
 
     Args:
         net: (x and t in one vector, cond) -> as many numbers as x has.
@@ -62,6 +64,10 @@ class OdeFlow(AbstractBijection):
             values, columns = jax.vmap(along)(jnp.eye(len(x), dtype=x.dtype))
             return values[0], jnp.trace(columns)
 
+        # a solver that is given no numbers tries ever smaller steps, and would stop all examples for one
+        known = jnp.isfinite(x).all() & (True if cond is None else jnp.isfinite(cond).all())
+        x = jnp.where(known, x, 0.0)
+        cond = None if cond is None else jnp.where(known, cond, 0.0)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(change),
             SOLVERS[self.solver](),
@@ -71,5 +77,7 @@ class OdeFlow(AbstractBijection):
             y0=(x, jnp.zeros((), x.dtype)),
             stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
             max_steps=self.max_steps,
+            throw=False,
         )
-        return solution.ys[0][-1], solution.ys[1][-1]
+        arrived = known & (solution.result == diffrax.RESULTS.successful)
+        return jnp.where(arrived, solution.ys[0][-1], jnp.nan), jnp.where(arrived, solution.ys[1][-1], jnp.nan)

@@ -13,7 +13,7 @@ from modelwright.generative.flow.chain import Chain, Repeated
 from modelwright.generative.flow.coupling import Coupling
 from modelwright.generative.flow.invertible_linear import InvertibleLinear
 from modelwright.generative.flow.orders import Permutation, Reverse
-from modelwright.generative.flow.scalars import AbstractScalar
+from modelwright.generative.flow.scalars import AbstractScalar, Affine
 from modelwright.generative.nets.dense import DenseNet
 from modelwright.generative.nets.masked import MaskedNet, check_units
 from modelwright.generative.parameters import Parameter
@@ -77,7 +77,9 @@ def dense_coupling(
             "a coupling splits an example in two",
             expected="at least two numbers",
             got=reading.input_dim(),
-            todo="choose modelwright.generative.flow.MAF",
+            todo="choose modelwright.generative.flow.MAF"
+            if isinstance(scalar, Affine)
+            else 'set parameters.transform to "autoregressive"',
         )
     hidden, kept = reading.hidden_dims((64, 64)), n // 2
 

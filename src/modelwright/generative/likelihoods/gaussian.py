@@ -62,7 +62,7 @@ class Gaussian(AbstractObservation):
         """Log density of every number, nats."""
         log_variance = self.log_variance(output)
         squared = jnp.square(x - self.mean(output)) * jnp.exp(-log_variance)
-        return -0.5 * (squared + log_variance + jnp.log(2.0 * jnp.pi))
+        return jnp.where(self.possible(x), -0.5 * (squared + log_variance + jnp.log(2.0 * jnp.pi)), -jnp.inf)
 
     def mean(self, output: Float[Array, "*n outputs"]) -> Float[Array, "*n"]:
         """The first output."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from modelwright.generative.arguments import count
 from modelwright.generative.conditioning import CONDITIONS, Condition
 from modelwright.generative.likelihoods.observation import AbstractObservation
 from modelwright.generative.log_prob import Kind, LogProb
@@ -169,6 +170,7 @@ class AbstractAutoencoder(AbstractGenerativeModel):
 
         One latent after the other, none of them and no weight kept: with each the memory it takes grows by a key.
         """
+        draws = count(self, draws, "draws")
         context = self.condition.vectors(cond, len(x))
         q, p = self.posterior(x, context), self.prior_of(context, len(x))
 

@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from modelwright.generative.nets.causal_convolution import CausalStack, Rings
+from modelwright.generative.nets.embedding import embedded
 
 KERNEL = 3
 """Codes that each convolution of the causal prior sees, itself included."""
@@ -42,7 +43,7 @@ class CausalPrior(nnx.Module):
 
     def logits(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, "n length size"]:
         """Of each code, given those before it."""
-        before = jnp.pad(self.table(codes[:, :-1]), ((0, 0), (1, 0), (0, 0)))
+        before = jnp.pad(embedded(self.table, codes[:, :-1]), ((0, 0), (1, 0), (0, 0)))
         return self._to_logits(self.net(before + self._places(), context))
 
     def log_prob(self, codes: Int[Array, "n length"], context: Array | None = None) -> Float[Array, " n"]:
@@ -56,7 +57,7 @@ class CausalPrior(nnx.Module):
             (before, rings), (place, key) = carry, at
             out, rings = self.net.step(before + place, rings, context)
             drawn = jax.random.categorical(key, self._to_logits(out)).astype(jnp.int32)
-            return (self.table(drawn), rings), drawn
+            return (embedded(self.table, drawn), rings), drawn
 
         places = self._places()
         nothing = jnp.zeros((n, places.shape[-1]), places.dtype)
@@ -64,10 +65,10 @@ class CausalPrior(nnx.Module):
         return jax.lax.scan(step, begun, (places, jax.random.split(key, self.length)))[1].T
 
     def _places(self) -> Float[Array, "length width"]:
-        return self.places(jnp.arange(self.length))
+        return embedded(self.places, jnp.arange(self.length))
 
     def _to_logits(self, h: Array) -> Array:
-        return self.last(jax.nn.silu(h))
+        return _single(self.last(jax.nn.silu(h)))
 
 
 @final
@@ -97,10 +98,14 @@ class IndependentPrior(nnx.Module):
     def _logits(self, n: int, context: Array | None) -> Array:
         base = self.base[...]
         if self.context is None:
-            return jnp.broadcast_to(base, (n, *base.shape))
-        return base + self.context(context).reshape(n, *base.shape)
+            return jnp.broadcast_to(_single(base), (n, *base.shape))
+        return _single(base + self.context(context.astype(base.dtype)).reshape(n, *base.shape))
 
 
 def _log_prob(logits: Array, codes: Array) -> Array:
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return jnp.take_along_axis(jax.nn.log_softmax(logits), codes[..., None], axis=-1)[..., 0].sum(-1)
+
+
+def _single(logits: Array) -> Array:
+    """In single precision at least, whatever that of the network: probabilities are of these."""
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

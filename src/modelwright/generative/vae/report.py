@@ -64,11 +64,12 @@ def latent_report(model: AbstractAutoencoder, x: Array, *, cond: Array | None = 
         q = model.posterior(x, context)
         return q.mean, q.divergence(model.prior_of(context, len(x)))
 
-    parts = [of(state, x[k : k + chunk], _part(cond, k, chunk, len(x))) for k in range(0, len(x), chunk)]
+    # one for all is no row of each: labels have an axis of examples, context vectors one more
+    rows = cond is not None and np.ndim(cond) == (1 if model.condition.n_classes else 2)
+    parts = [
+        of(state, x[k : k + chunk], cond[k : k + chunk] if rows else cond)  # type: ignore[index]
+        for k in range(0, len(x), chunk)
+    ]
     mean, divergence = (np.concatenate([np.asarray(part[k], np.float64) for part in parts]) for k in (0, 1))
     spread = mean.var(axis=0)
     return LatentReport(divergence.mean(axis=0), spread, spread > ACTIVE, len(mean))
-
-
-def _part(cond: Array | None, begin: int, chunk: int, n: int) -> Array | None:
-    return cond[begin : begin + chunk] if cond is not None and len(np.shape(cond)) and len(cond) == n else cond

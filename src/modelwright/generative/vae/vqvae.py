@@ -180,8 +180,14 @@ class VQVAE(AbstractGenerativeModel):
         return self.prior.log_prob(codes.reshape(len(x), -1), context) + each.sum(-1)
 
     def encode(self, x: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
-        """The codes of each example, whole numbers, shape (n, *grid); a key changes nothing."""
-        return self.codebook.nearest(self._vectors(x, self.condition.vectors(cond, len(x)), None))
+        """The codes of each example, whole numbers, shape (n, *grid); a key changes nothing.
+
+        An example with what is no number, or infinite, has none: each is -1, which `decode` does not take.
+        """
+        x = jnp.asarray(x)
+        codes = self.codebook.nearest(self._vectors(x, self.condition.vectors(cond, len(x)), None))
+        known = jnp.isfinite(x).reshape(len(x), -1).all(-1)
+        return jnp.where(known.reshape(-1, *(1,) * len(self.grid)), codes, -1)
 
     def decode(self, z: Array, *, key: PRNGKeyArray | None = None, cond: Array | None = None) -> Array:
         """The mean example of each grid of codes, or a draw with a key, shape (n, *example_shape).
