@@ -43,15 +43,16 @@ def check_store(store: RunStore) -> Counter[str]:
 
 
 def test_killed_at_fifteen_random_moments(tmp_path, nursery) -> None:
-    chance, seen = random.Random(20260314), Counter[str]()
+    chance, seen, longest = random.Random(20260314), Counter[str](), 0.6
     for number in range(15):
         project = tmp_path / str(number)
         # It trains without pause, about ten runs a second, so that a kill hits any line of it.
         child = nursery.begin("train", project, runs=1000, rows=200)
-        time.sleep(chance.uniform(0.0, 0.6))
+        time.sleep(chance.uniform(0.0, longest))
         assert nursery.kill(child) == -signal.SIGKILL
         seen += check_store(RunStore(project))
         shutil.rmtree(project)
+        longest *= 1.0 if seen["complete"] else 1.3  # a busy machine gets further only when it has longer
     assert seen["complete"] > 0
     assert seen["interrupted"] > 0
 
