@@ -51,12 +51,6 @@ def _walk(graph: nnx.GraphDef, state: nnx.State, x: Array, z: Array, cond: Array
     return Walked(jacobian, there.reshape(len(x), -1), log_det, log_prob, back[: len(x)] - x, z_error)
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _latents_of_samples(graph: nnx.GraphDef, state: nnx.State, key: Array, n: int, cond: Array | None) -> Array:
-    model = nnx.merge(graph, state)
-    return model.encode(model.sample(n, key=key, cond=cond), cond=cond)
-
-
 @partial(jax.jit, static_argnums=0)
 def _log_density(graph: nnx.GraphDef, state: nnx.State, x: Array, cond: Array | None) -> Array:
     return nnx.merge(graph, state).log_prob(x, cond=cond).value
@@ -111,8 +105,9 @@ def latents_are_normal(subject: Subject) -> Measured:
     with jax.enable_x64(True):  # noqa: FBT003 (JAX's signature)
         graph, state = nnx.split(model)
         state, cond = jax.tree.map(_double, (state, one_condition(subject, n)))
-        latents = np.asarray(_latents_of_samples(graph, state, subject.key("normal"), n, cond), np.float64)
-    figure, most = beside_normal(latents, seed=subject.seed)
+        double = nnx.merge(graph, state)
+        latents = double.encode(double.sample(n, key=subject.key("normal"), cond=cond), cond=cond)
+    figure, most = beside_normal(np.asarray(latents, np.float64), seed=subject.seed)
     return Measured(figure, most, f"largest difference of cumulative frequencies of {n} latents")
 
 
