@@ -207,7 +207,7 @@ MUTANTS = (
         "generative/flow/flow.py",
         "return -0.5 * (jnp.square(z) + math.log(2.0 * math.pi)).sum(-1)",
         "return -0.5 * jnp.square(z).sum(-1)",
-        (LAWS, "-k", "MAF and labels and perturbed"),
+        (LAWS, "-k", "MAF and labels and perturbed and Jacobian"),
     ),
     Mutant(
         17,
