@@ -21,7 +21,7 @@ from modelwright.generative.flow.chain import Chain
 from modelwright.generative.flow.flow import AbstractFlow
 from modelwright.generative.flow.maf import MAF
 from modelwright.generative.flow.scalars import Affine
-from modelwright.generative.laws import autoregressive, codec, flow, general, vae
+from modelwright.generative.laws import autoregressive, codec, codes, flow, general, vae
 from modelwright.generative.laws.law import Subject
 from modelwright.generative.nets.masked import MaskedNet
 from modelwright.generative.nets.stacked import stacked, through
@@ -96,10 +96,10 @@ def test_a_weight_without_warm_up_is_found(weight, monkeypatch):
 
 def test_a_perplexity_of_something_else_is_found(monkeypatch):
     model, batch = VAES["VQVAE, dense"].made("perturbed")
-    assert vae.perplexity_by_counting(Subject(model, batch)).holds
+    assert codes.perplexity_by_counting(Subject(model, batch)).holds
     right = vqvae.perplexity
     monkeypatch.setattr(vqvae, "perplexity", lambda codes, size: jnp.log(right(codes, size)) / jnp.log(2.0))
-    assert not vae.perplexity_by_counting(Subject(model, batch)).holds
+    assert not codes.perplexity_by_counting(Subject(model, batch)).holds
 
 
 def test_a_condition_that_changes_nothing_is_found():
@@ -146,9 +146,9 @@ def test_a_network_in_a_circle_is_found_whatever_the_model_says(monkeypatch):
 
 def test_codes_that_pass_no_gradient_on_are_found(monkeypatch):
     subject = Subject(*VAES["VQVAE, dense"].made("perturbed"))
-    assert vae.rounding_passes_gradients(subject).holds
+    assert codes.rounding_passes_gradients(subject).holds
     monkeypatch.setattr(Codebook, "quantised", lambda self, z: (self.vectors_of(self.nearest(z)), self.nearest(z)))
-    assert not vae.rounding_passes_gradients(subject).holds
+    assert not codes.rounding_passes_gradients(subject).holds
 
 
 @pytest.mark.parametrize("name", ["flow.MAF", "flow.NeuralSplineFlow", "flow.IAF", "autoregressive.MADE"])

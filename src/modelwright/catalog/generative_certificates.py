@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from modelwright.core.errors import NotFoundError
+from modelwright.core.errors import ModelwrightError, NotFoundError
 from modelwright.generative.laws.codec import CODEC_LAWS
 from modelwright.generative.laws.general import GENERAL_LAWS
-from modelwright.generative.laws.law import Ruling, Subject, certified
+from modelwright.generative.laws.law import Ruling, Subject, certified, failed
 from modelwright.generative.laws.table import LAWS
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 from modelwright.modalities import AdaptedModel
@@ -48,7 +48,12 @@ def rulings_of(model: AbstractGenerativeModel, seed: int) -> tuple[Ruling, ...]:
         cond = jnp.arange(EXAMPLES) % condition.n_classes
     elif condition.context_dim:
         cond = jax.random.normal(jax.random.key(seed), (EXAMPLES, condition.context_dim))
-    x = model.sample(EXAMPLES, key=jax.random.key(seed), cond=cond)
+    try:
+        x = model.sample(EXAMPLES, key=jax.random.key(seed), cond=cond)
+    except ModelwrightError:
+        raise
+    except Exception as error:  # whatever a wrong model raises: the other laws would have no examples
+        return (failed("examples can be drawn", error),)
     whole = Subject(model, Batch(x, cond), seed)
     if not isinstance(model, AdaptedModel):
         return certified(whole, LAWS)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from scipy import stats
+from scipy import special, stats
 
 from modelwright.generative.autoregressive.choice import Choice
 from modelwright.generative.autoregressive.model import (
@@ -19,6 +19,7 @@ from modelwright.generative.autoregressive.model import (
     Continuing,
     compiled_logits,
 )
+from modelwright.generative.laws.chance import FEWEST, at_once, beyond_chance
 from modelwright.generative.laws.law import FEW, Law, Measured, Subject, largest, loose, one_condition
 from modelwright.generative.protocol import AbstractGenerativeModel
 
@@ -150,6 +151,47 @@ def says_what_it_draws(subject: Subject) -> Measured:
     found = np.asarray(model.log_prob(_drawn(subject), cond=one_condition(subject, DRAWS)).value, float)
     error = found.std(ddof=1) / np.sqrt(DRAWS)
     return Measured(abs(found.mean() + entropy), 4.0 * error + 1e-5, f"nats from minus the entropy {entropy:.3f}:")
+
+
+def log_prob_is_of_logits(subject: Subject) -> Measured:
+    """The log probability is the sum over all symbols, the first included, of the log softmax of their logits.
+
+    Of random symbols, none of which a trained model takes for granted. Each example's logits are found by themselves,
+    so that the two differ by the rounding of single precision.
+    """
+    model, levels = _of(subject), _of(subject).alphabet.levels
+    generator = np.random.default_rng(subject.seed)
+    symbols = jnp.asarray(generator.integers(0, levels, (FEW, *model.example_shape)))
+    found = np.asarray(model.log_prob(model.alphabet.values(symbols), cond=one_condition(subject, FEW)).value)
+    wanted = []
+    for k in range(FEW):
+        logits = np.asarray(compiled_logits(model, symbols[k : k + 1], _vectors(subject, 1)), np.float64)
+        of_symbols = np.asarray(symbols[k]).reshape(-1, 1)
+        log_p = special.log_softmax(logits.reshape(-1, levels), axis=-1)
+        wanted.append(np.take_along_axis(log_p, of_symbols, axis=-1).sum())
+    scale = 1.0 + float(np.abs(wanted).max())
+    return Measured(float(np.abs(found - wanted).max()) / scale, loose(subject, 1e-10, 1e-4), "relative difference")
+
+
+def draws_from_its_logits(subject: Subject) -> Measured:
+    """What is drawn is, symbol for symbol, a draw from the logits given those before it (see `chance.beyond_chance`).
+
+    Asked of examples of any size: nothing is enumerated.
+    """
+    model = _of(subject)
+    d, levels = int(np.prod(model.example_shape)), model.alphabet.levels
+    rows = at_once(d, levels)
+    n, vectors = rows * -(-FEWEST // rows), _vectors(subject, rows)
+    if _tiny(model):
+        drawn = _drawn(subject)[:n]  # compiled for the frequencies
+    else:
+        drawn = model.sample(n, key=subject.key("drawn"), cond=one_condition(subject, n))
+    symbols = model.alphabet.symbols(drawn)
+    batches = (
+        (np.asarray(own).reshape(rows, d), np.asarray(compiled_logits(model, own, vectors)).reshape(rows, d, levels))
+        for own in jnp.split(symbols, n // rows)
+    )
+    return beyond_chance(batches, subject.seed)
 
 
 def cache_changes_nothing(subject: Subject) -> Measured:
@@ -288,6 +330,8 @@ AUTOREGRESSIVE_LAWS = (
     Law("no symbol sees itself or a later one", _sequential, sees_no_more),
     Law("every symbol sees all before it within reach", _sequential, sees_all),
     Law("the symbols have an order", _sequential, has_an_order),
+    Law("the log probability is that of the logits", _sequential, log_prob_is_of_logits),
+    Law("every symbol is drawn from its logits", _sequential, draws_from_its_logits),
     Law("the probabilities of all examples sum to one", _tiny, sums_to_one),
     Law("the frequencies of samples are their probabilities", _tiny, draws_what_it_says),
     Law("the mean log probability of samples is minus the entropy", _tiny, says_what_it_draws),

@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array
 
 from modelwright.generative.evaluation.likelihood import CodedModel
-from modelwright.generative.laws.law import FEW, Law, Measured, Subject, largest
-from modelwright.generative.protocol import AbstractGenerativeModel
+from modelwright.generative.laws.law import FEW, Law, Measured, Subject, largest, loose
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch
 
 NUMBERS = 1000
 """Numbers that are coded and decoded, at least."""
@@ -36,6 +37,55 @@ def gives_back(subject: Subject) -> Measured:
     share = 0.0 if inside is not None else ROUNDINGS * levels * float(jnp.finfo(jnp.float32).eps)
     most = share + 4.0 * (share / x.size) ** 0.5
     return Measured(float(wrong), most, "share of numbers that do not come back")
+
+
+def reads_what_it_shows(subject: Subject) -> Measured:
+    """What is shown to people and read again is the same array, every text that is shown the same text.
+
+    Texts of bytes are held to their text only: bytes that are no UTF-8 show as a mark.
+    """
+    model, codec = subject.model, subject.model.codec
+    drawn = np.random.default_rng(subject.seed).integers(0, model.levels, (8, *model.example_shape))
+    # the last level is among them: images of nothing but zeros and ones would be refused
+    x = codec.prepare(np.concatenate([drawn, np.full((1, *model.example_shape), model.levels - 1)]))
+    shown = codec.present(x)
+    if not isinstance(shown, list):
+        return Measured(float((codec.prepare(shown) != x).sum()), 0.0, "numbers that are read otherwise than shown:")
+    read = [codec.prepare(text) for text in shown]
+    wrong = sum(codec.present(symbols) != [text] for symbols, text in zip(read, shown, strict=True))
+    if codec.alphabet:
+        wrong += sum(not np.array_equal(symbols, own) for symbols, own in zip(read, x, strict=True))
+    return Measured(float(wrong), 0.0, "texts that are read otherwise than shown:")
+
+
+def densities_of_raw_data(subject: Subject) -> Measured:
+    """Log probabilities are those of coded data plus the log-determinant, losses those less its mean.
+
+    One half of a key is the codec's, the other the model's. The same formula in one compiled program, but for rounding.
+    """
+    batch, cond, key = subject.batch, subject.batch.cond, subject.key("raw")
+    graph, state = nnx.split(subject.model)
+    of_codec, of_model = jax.random.split(key)
+    step, trains = jnp.asarray(1), type(subject.model.inner).loss is not AbstractGenerativeModel.loss
+
+    @jax.jit
+    def compared(state: nnx.State) -> tuple[Array, Array]:
+        model = nnx.merge(graph, state, copy=True)
+        z, log_det = model.codec.encode(batch.x, of_codec)
+        inside, less = Batch(z, cond), log_det.mean()
+        found = [model.held_out_loss(batch, key=key).value]
+        wanted = [model.inner.held_out_loss(inside, key=of_model).value - less]
+        if trains:
+            found.append(model.loss(batch, key=key, step=step).value)
+            wanted.append(model.inner.loss(inside, key=of_model, step=step).value - less)
+        if "log_prob" in model.offers:
+            found.append(model.log_prob(batch.x, key=key, cond=cond).value)
+            wanted.append(model.inner.log_prob(z, key=of_model, cond=cond).value + log_det)
+        return jnp.hstack(found), jnp.hstack(wanted)
+
+    found, wanted = compared(state)
+    apart = largest((found - wanted) / (1.0 + jnp.abs(wanted)))
+    return Measured(apart, loose(subject, 1e-10, 1e-5), "relative difference")
 
 
 def log_determinant(subject: Subject) -> Measured:
@@ -68,5 +118,7 @@ def _coded(model: AbstractGenerativeModel) -> bool:
 
 CODEC_LAWS = (
     Law("what is coded and decoded is what it was", _coded, gives_back),
+    Law("what is shown and read is what it was", _coded, reads_what_it_shows),
+    Law("densities of raw data have the codec's log-determinant", _coded, densities_of_raw_data),
     Law("the log-determinant of the codec is that of its Jacobian", _coded, log_determinant),
 )

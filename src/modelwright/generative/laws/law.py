@@ -12,6 +12,7 @@ from typing import final
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
 from modelwright.core.seeds import named_seed
@@ -92,8 +93,21 @@ class Ruling:
 
 
 def certified(subject: Subject, laws: Sequence[Law]) -> tuple[Ruling, ...]:
-    """Every law that applies, in order, and what came of it."""
-    return tuple(Ruling(law.name, law.measure(subject)) for law in laws if law.applies(subject.model))
+    """Every law that applies, in order, and what came of it; an exception is a law that does not hold."""
+    return tuple(_ruling(law, subject) for law in laws if law.applies(subject.model))
+
+
+def failed(law: str, error: Exception) -> Ruling:
+    """A law whose check ended in an exception: an infinite figure, and what the exception said."""
+    said = " ".join(str(error).split()) or "no words"
+    return Ruling(law, Measured(float("inf"), 0.0, f"{type(error).__name__}: {said};"))
+
+
+def _ruling(law: Law, subject: Subject) -> Ruling:
+    try:
+        return Ruling(law.name, law.measure(subject))
+    except Exception as error:  # whatever a wrong model raises
+        return failed(law.name, error)
 
 
 FEW = 3
@@ -122,7 +136,10 @@ def loose(subject: Subject, double: float, single: float) -> float:
     return double if leaves and all(leaf.dtype == jnp.float64 for leaf in leaves) else single
 
 
-def _parameters(subject: Subject) -> object:
-    from flax import nnx
+def leaves_out(model: AbstractGenerativeModel) -> bool:
+    """Whether some units are left out while the model is trained: its loss is then of another network each time."""
+    return any(getattr(module, "dropout_rate", 0.0) > 0.0 for _, module in nnx.iter_modules(model))
 
+
+def _parameters(subject: Subject) -> object:
     return nnx.state(subject.model, nnx.Param)
