@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--training-draws", type=int, default=5, help="latents of the second model; 1 leaves it out")
     parser.add_argument("--hidden", type=int, nargs="+", default=[512, 512])
     parser.add_argument("--latent", type=int, default=50)
+    parser.add_argument("--activation", default="relu")
     parser.add_argument("--warm-up", type=float, default=0.0, help="epochs in which the divergence's weight grows to 1")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--batch", type=int, default=128)
@@ -89,6 +90,7 @@ def row(
         input_dim=(28, 28, 1),
         hidden_dims=options.hidden,
         output_dim=options.latent,
+        activation=options.activation,
         dropout_rate=options.dropout,
         parameters=parameters,
     )
