@@ -89,7 +89,6 @@ def test_lists_that_were_given_can_be_changed_without_changing_it():
         ({"metadata": {"a": ["\ud800"]}}, r"metadata: holds half a character"),
         ({"metadata": {"\ud800": 1}}, r"metadata: holds half a character"),
         ({"metadata": {"a": 10**5000}}, r"metadata: too large to be written; expected a whole number of at most"),
-        ({"version": 1.10}, r"version: a number, which loses the zeros at its end; expected text, such as version: "),
         ({"metadata": {1: 2}}, r"metadata: the key 1 is not text"),
         ({"name": ""}, r"name: empty; expected one line of text"),
         ({"tags": "one"}, r"tags: not a list; expected a list of short texts"),

@@ -43,9 +43,8 @@ def _one_line(value: Any) -> str:
 
 def _version(value: Any) -> str:
     value = plain(value)
-    if isinstance(value, float):
-        raise Refusal('text, such as version: "1.10" in quotes', "a number, which loses the zeros at its end")
-    return _one_line(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+    # YAML reads 1.10 as 1.1; it is a note only, and most write theirs without quotes
+    return _one_line(str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value)
 
 
 def _dimension(value: Any) -> int:

@@ -7,16 +7,14 @@ examples on. pyproject.toml excludes it.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 from flow_instances import INSTANCES
 
 N = 4096
 
 
-@pytest.mark.parametrize("name", ["splines, autoregressive, five numbers", "RealNVP, plane", "MAF, plane"])
-def test_a_flow(name) -> None:
-    model, _ = INSTANCES[name].made("perturbed")
+def test_a_flow() -> None:
+    model, _ = INSTANCES["splines, autoregressive, five numbers"].made("perturbed")
     x = 2.0 * jax.random.normal(jax.random.key(0), (N, *model.example_shape))
     graph, state = nnx.split(model)
 

@@ -28,8 +28,7 @@ def test_options_of_a_mapping_are_checked():
     ("options", "message"),
     [
         ({"levels": 1}, "levels: not accepted; expected a whole number from 2 to 65536, got 1"),
-        ({"edge": 0.5}, "edge: not accepted; expected 0, or a number from 1e-07 to below 0.5, got 0.5"),
-        ({"edge": 5e-8}, "edge: not accepted; .*, got 5e-08"),
+        ({"edge": 0.5}, "edge: not accepted; expected a number from 0 to below 0.5, got 0.5"),
         ({"edge": -0.1}, "edge: not accepted"),
         ({"binarize": "half"}, "binarize: not accepted; expected one of threshold, sample, got 'half'"),
         ({"layout": "chw"}, "layout: not accepted; expected one of channels_last, channels_first"),
@@ -37,7 +36,7 @@ def test_options_of_a_mapping_are_checked():
         ({"families": []}, "families: the modality image takes no such option; expected levels, binarize, edge, "),
         ({"levels": True}, "levels: not accepted; expected a whole number from 2 to 65536, got True"),
         ({"levels": None}, "levels: not accepted; .*, got 'nothing'"),
-        ({"edge": "tiny"}, "edge: not accepted; expected 0, or a number from 1e-07 to below 0.5, got 'tiny'"),
+        ({"edge": "tiny"}, "edge: not accepted; expected a number from 0 to below 0.5, got 'tiny'"),
         ({"edge": None}, "edge: not accepted"),
         ({"edge": [0.1]}, "edge: not accepted"),
         ({"binarize": ["sample"]}, "binarize: not accepted"),
@@ -105,6 +104,12 @@ def test_no_mapping_brings_a_fault(modality):
 def test_what_would_have_no_effect_is_refused(codec, model, message):
     with pytest.raises(ConfigurationError, match=message):
         codec.fitted(model)
+
+
+def test_an_edge_that_is_none_is_refused_for_a_new_model_and_read_of_a_stored_one():
+    with pytest.raises(ConfigurationError, match=r"edge: so small an edge is none .*; expected .*, got 5e-08"):
+        ImageCodec(levels=2, edge=5e-8).fitted(Takes((2,)))
+    assert ImageCodec(levels=2, edge=5e-8, shape=(2,), takes="real").fitted(Takes((2,))).edge == 5e-8
 
 
 def test_the_smallest_edge_keeps_the_logit_finite(monkeypatch):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from modelwright.core.errors import ModelwrightError, NotFoundError
 from modelwright.generative.laws.codec import CODEC_LAWS
-from modelwright.generative.laws.general import GENERAL_LAWS
+from modelwright.generative.laws.general import GENERAL_LAWS, LOSSES_ARE_LIKELIHOODS
 from modelwright.generative.laws.law import Ruling, Subject, certified, failed
 from modelwright.generative.laws.table import LAWS
 from modelwright.generative.protocol import AbstractGenerativeModel, Batch
@@ -41,7 +41,8 @@ def rulings_of(model: AbstractGenerativeModel, seed: int) -> tuple[Ruling, ...]:
     """Every law that applies to a model, on examples that it draws itself.
 
     The laws of all models and those of codecs are asked of the whole; those of its family, where a codec stands before
-    it, of the model behind the codec.
+    it, of the model behind the codec, as is that of its losses, whose likelihood may be exact where the whole's is a
+    bound.
     """
     condition, cond = model.condition, None
     if condition.n_classes:
@@ -60,4 +61,6 @@ def rulings_of(model: AbstractGenerativeModel, seed: int) -> tuple[Ruling, ...]:
     z, _ = model.codec.encode(x, jax.random.key(seed))
     inside = Subject(model.inner, Batch(z, cond), seed)
     of_whole = (*GENERAL_LAWS, *CODEC_LAWS)
-    return certified(whole, of_whole) + certified(inside, [law for law in LAWS if law not in of_whole])
+    return certified(whole, of_whole) + certified(
+        inside, [law for law in LAWS if law is LOSSES_ARE_LIKELIHOODS or law not in of_whole]
+    )

@@ -30,6 +30,16 @@ class FrozenMapping(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self}
+
+    def copy(self) -> dict[str, Any]:
+        """A dictionary of the same items, which may be changed."""
+        return dict(self)
+
     def __hash__(self) -> int:
         return hash(frozenset(self._items.items()))
 

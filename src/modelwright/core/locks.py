@@ -8,12 +8,21 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import final
 
 from modelwright.core.errors import StorageError
 from modelwright.core.files import storage_error
 
 _held: "weakref.WeakSet[HeldLock]" = weakref.WeakSet()
 _watching_forks: list[bool] = []
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
+
+@final
+class NoLocksError(StorageError):
+    """The file system knows no locks, as some network file systems do not."""
 
 
 class HeldLock:
@@ -108,7 +117,7 @@ def _flock(path: Path, handle: int, kind: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
-        raise StorageError(
+        raise (NoLocksError if error.errno in _NO_LOCKS else StorageError)(
             f"cannot lock {path}: {error.strerror}", todo="choose a folder on a file system with locks (a local disk)"
         ) from error
     return True

@@ -72,8 +72,8 @@ class ImageCodec(AbstractCodec):
                 "edge",
                 self.edge,
                 to_float,
-                f"0, or a number from {SMALLEST_EDGE:g} to below 0.5",
-                lambda edge: edge == 0.0 or SMALLEST_EDGE <= edge < 0.5,
+                "a number from 0 to below 0.5",
+                lambda edge: 0.0 <= edge < 0.5,
             ),
             "layout": _choice("layout", self.layout, "channels_last", "channels_first"),
             "shape": read_option(
@@ -102,6 +102,14 @@ class ImageCodec(AbstractCodec):
                 field="levels",
                 expected=f"{self.levels}, 2 or real numbers in the model",
                 got=model.levels,
+            )
+        # A codec that knows its shape was fitted before: models of smaller edges were made once, and are stored.
+        if 0.0 < self.edge < SMALLEST_EDGE and not self.shape:
+            raise ConfigurationError(
+                "so small an edge is none in single precision: the logit of white would be infinite",
+                field="edge",
+                expected=f"0, or a number from {SMALLEST_EDGE:g} to below 0.5",
+                got=self.edge,
             )
         check_taken("shape", self.shape, tuple(model.example_shape))
         check_taken("takes", self.takes, takes)

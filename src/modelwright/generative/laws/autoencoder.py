@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
@@ -12,7 +13,8 @@ from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.generative.vae.autoencoder import AbstractAutoencoder
 from modelwright.generative.vae.vqvae import VQVAE
 
-STANDARD_ERRORS = 4.0
+STANDARD_ERRORS = 5.0
+"""Of a mean of draws, at most: a sound model exceeds them once in some two million checks."""
 
 
 def compiled(subject: Subject, function: Callable[[Any], Any]) -> Any:
@@ -21,20 +23,26 @@ def compiled(subject: Subject, function: Callable[[Any], Any]) -> Any:
     return jax.jit(lambda state: function(nnx.merge(graph, state, copy=True)))(state)
 
 
-def over_keys(subject: Subject, function: Callable[[Any, Array], Array], name: str, n: int) -> Array:
+def over_keys(subject: Subject, function: Callable[[Any, Array], Any], name: str, n: int) -> Any:
     """What a function of the model and a key gives for each of so many keys, one after the other."""
     keys = jax.random.split(subject.key(name), n)
     return compiled(subject, lambda model: jax.lax.map(lambda key: function(model, key), keys))
 
 
-def standard_errors(difference: Array) -> float:
-    """By how many of its standard errors a mean is above zero."""
-    return float(difference.mean() / (difference.std(ddof=1) / len(difference) ** 0.5 + 1e-6))
+def standard_errors(difference: Array, scale: float | Array) -> float:
+    """By how many of its standard errors a mean is above zero.
+
+    Args:
+        difference: Of two numbers, for each draw.
+        scale: How large those numbers are: their rounding in single precision is no difference, be the draws all alike.
+    """
+    rounding = 1e-6 * (1.0 + jnp.abs(scale).max())
+    return float(difference.mean() / (difference.std(ddof=1) / len(difference) ** 0.5 + rounding))
 
 
-def in_standard_errors(difference: Array, words: str) -> Measured:
-    """The mean of differences held against four of its standard errors."""
-    return Measured(abs(standard_errors(difference)), STANDARD_ERRORS, f"standard errors {words}:")
+def in_standard_errors(difference: Array, scale: float | Array, words: str) -> Measured:
+    """The mean of differences held against five of its standard errors."""
+    return Measured(abs(standard_errors(difference, scale)), STANDARD_ERRORS, f"standard errors {words}:")
 
 
 def context_of(subject: Subject, n: int) -> Array | None:

@@ -33,12 +33,13 @@ def beyond_chance(batches: Iterable[tuple[np.ndarray, np.ndarray]], seed: int) -
     Scores of the symbols of a place that are known before one is drawn there: the score of the drawn symbol is on
     average their mean under its distribution, whatever came before. Scored are the log probabilities themselves, the
     places added as they are and with random signs, which sees symbols in wrong places; and random numbers of each place
-    and symbol. The sum over places and examples of the differences stays, but for one case in 100,000, within
+    and symbol. The sum over places and examples of the differences stays, but for about one case in 100,000, within
 
         b L / 3 + sqrt((b L / 3)^2 + 2 L v),   L = log(2 sums / 0.00001),
 
-    v the sum of the variances and b the range of the scores. It needs no enumeration and holds for rare symbols, too,
-    which standard errors from the draws do not. The figure is the largest sum as a share of this.
+    v the sum of the variances (found on the way, where the inequality has a number known before: hence "about") and b
+    the range of the scores. It needs no enumeration and holds for rare symbols, too, which standard errors from the
+    draws do not. The figure is the largest sum as a share of this.
 
     Args:
         batches: Symbols, shape (n, d), and their logits, shape (n, d, levels).
@@ -65,9 +66,9 @@ def beyond_chance(batches: Iterable[tuple[np.ndarray, np.ndarray]], seed: int) -
             of_each.append(np.array([variance.sum()]))
         sums = sums + np.concatenate(found)
         variances = variances + np.concatenate(of_each)
-    likelihood = math.log(2.0 * len(sums) / CHANCE)
-    ranges = np.repeat([-_LOWEST, 2.0], [1 + _SIGNS, _RANDOM]) * likelihood / 3.0
-    most = ranges + np.sqrt(np.square(ranges) + 2.0 * likelihood * variances)
+    share = math.log(2.0 * len(sums) / CHANCE)
+    ranges = np.repeat([-_LOWEST, 2.0], [1 + _SIGNS, _RANDOM]) * share / 3.0
+    most = ranges + np.sqrt(np.square(ranges) + 2.0 * share * variances)
     figure = float(np.max(np.abs(sums) / most))
     return Measured(figure, 1.0, "distance of draws from their logits, as a share of what chance allows:")
 

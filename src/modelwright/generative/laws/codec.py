@@ -1,5 +1,7 @@
 """Laws of the codecs before models: what they give back, and what they do to densities."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,17 +72,19 @@ def densities_of_raw_data(subject: Subject) -> Measured:
 
     @jax.jit
     def compared(state: nnx.State) -> tuple[Array, Array]:
-        model = nnx.merge(graph, state, copy=True)
-        z, log_det = model.codec.encode(batch.x, of_codec)
+        def model() -> Any:
+            return nnx.merge(graph, state, copy=True)  # one for each question: a loss may move a codebook
+
+        z, log_det = model().codec.encode(batch.x, of_codec)
         inside, less = Batch(z, cond), log_det.mean()
-        found = [model.held_out_loss(batch, key=key).value]
-        wanted = [model.inner.held_out_loss(inside, key=of_model).value - less]
+        found = [model().held_out_loss(batch, key=key).value]
+        wanted = [model().inner.held_out_loss(inside, key=of_model).value - less]
         if trains:
-            found.append(model.loss(batch, key=key, step=step).value)
-            wanted.append(model.inner.loss(inside, key=of_model, step=step).value - less)
-        if "log_prob" in model.offers:
-            found.append(model.log_prob(batch.x, key=key, cond=cond).value)
-            wanted.append(model.inner.log_prob(z, key=of_model, cond=cond).value + log_det)
+            found.append(model().loss(batch, key=key, step=step).value)
+            wanted.append(model().inner.loss(inside, key=of_model, step=step).value - less)
+        if "log_prob" in subject.model.offers:
+            found.append(model().log_prob(batch.x, key=key, cond=cond).value)
+            wanted.append(model().inner.log_prob(z, key=of_model, cond=cond).value + log_det)
         return jnp.hstack(found), jnp.hstack(wanted)
 
     found, wanted = compared(state)

@@ -153,7 +153,7 @@ def entropy_of_samples(subject: Subject) -> Measured:
     negative_entropy = float((mass * log_density)[mass > 0.0].sum())
     error = of_samples.std() / np.sqrt(len(of_samples))
     words = f"standard errors between {of_samples.mean():.4f} of samples and {negative_entropy:.4f} by quadrature:"
-    return Measured(abs(float(of_samples.mean()) - negative_entropy) / error, 4.0, words)
+    return Measured(abs(float(of_samples.mean()) - negative_entropy) / error, 5.0, words)
 
 
 def masks_are_complete(subject: Subject) -> Measured:

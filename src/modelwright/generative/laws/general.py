@@ -109,11 +109,13 @@ def losses_are_likelihoods(subject: Subject) -> Measured:
 
     @jax.jit
     def compared(state: nnx.State) -> tuple[list[jax.Array], jax.Array]:
-        model = nnx.merge(graph, state, copy=True)
-        found = [model.held_out_loss(batch, key=key).value]
+        def model() -> AbstractGenerativeModel:
+            return nnx.merge(graph, state, copy=True)  # one for each question: a loss may change what is no parameter
+
+        found = [model().held_out_loss(batch, key=key).value]
         if trains_on_it:
-            found += [model.loss(batch, key=key, step=jnp.asarray(1)).value]
-        return found, -model.log_prob(batch.x, key=key, cond=batch.cond).mean()
+            found += [model().loss(batch, key=key, step=jnp.asarray(1)).value]
+        return found, -model().log_prob(batch.x, key=key, cond=batch.cond).mean()
 
     found, wanted = compared(state)
     apart = max(largest(each - wanted) for each in found) / (1.0 + largest(wanted))
@@ -222,6 +224,12 @@ def _always(model: AbstractGenerativeModel) -> bool:
     return True
 
 
+LOSSES_ARE_LIKELIHOODS = Law(
+    "the losses are minus the mean log probability",
+    lambda model: model.log_prob_kind == "exact",
+    losses_are_likelihoods,
+)
+
 GENERAL_LAWS = (
     Law("what is offered is there, and nothing else", _always, offers_are_kept),
     Law("samples have the shape of an example", lambda model: "sample" in model.offers, shape_of_samples),
@@ -231,10 +239,6 @@ GENERAL_LAWS = (
     Law("compiled in a loop and not compiled agree", lambda model: "log_prob" in model.offers, compiled_is_eager),
     Law("examples do not look at each other", lambda model: model.log_prob_kind == "exact", examples_apart),
     Law("another condition, another density", lambda model: model.condition.width > 0, condition_matters),
-    Law(
-        "the losses are minus the mean log probability",
-        lambda model: model.log_prob_kind == "exact",
-        losses_are_likelihoods,
-    ),
+    LOSSES_ARE_LIKELIHOODS,
     Law("every parameter receives a gradient", _always, gradients_reach),
 )

@@ -1,8 +1,9 @@
 """A law: a mathematical fact that holds for every model of a family, and the check that a given model keeps it.
 
 A check measures one figure against one tolerance. The tolerances follow a ladder: 1e-10 for the same formula in double
-precision, 1e-6 (1e-4 in single precision) against automatic differentiation, 1e-3 against finite differences, four
-standard errors for Monte Carlo. Checks run in the precision of the model's parameters.
+precision, 1e-6 (1e-4 in single precision) against automatic differentiation, 1e-3 against finite differences, five
+standard errors for Monte Carlo, and what sound models exceed once in some 100,000 checks where `chance` says it.
+Checks run in the precision of the model's parameters.
 """
 
 from collections.abc import Callable, Sequence

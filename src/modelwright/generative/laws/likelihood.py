@@ -17,7 +17,7 @@ from modelwright.generative.laws.autoencoder import (
     over_keys,
     standard_errors,
 )
-from modelwright.generative.laws.chance import distribution_apart
+from modelwright.generative.laws.chance import FEWEST, MOST_SYMBOLS, at_once, beyond_chance, distribution_apart
 from modelwright.generative.laws.law import FEW, Law, Measured, Subject, condition_of, largest, one_condition
 from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.generative.vae.vqvae import VQVAE
@@ -34,15 +34,34 @@ def likelihood_is_normalised(subject: Subject) -> Measured:
 
 
 def mean_is_that_of_draws(subject: Subject) -> Measured:
-    """What is decoded without a key is the mean of what is decoded with keys; entries with random signs are added."""
-    signs = subject.key("signs")
+    """What is decoded without a key is the mean of what is decoded with keys.
 
-    def difference(model: AbstractGenerativeModel, key: Array) -> Array:
+    Of real numbers the draws are asked, entries with random signs added; of whole numbers their probabilities: a rare
+    value may not be drawn at all.
+    """
+    signs = subject.key("signs")
+    if subject.model.observation.discrete:
+        return _mean_of_probabilities(subject)
+
+    def difference(model: AbstractGenerativeModel, key: Array) -> tuple[Array, Array]:
         output, observation = _some_output(subject, model), model.observation
         sign = jax.random.rademacher(signs, output.shape[:-1], jnp.float32)
-        return ((observation.sample(output, key) - observation.mean(output)) * sign).sum()
+        drawn = observation.sample(output, key)
+        return ((drawn - observation.mean(output)) * sign).sum(), jnp.abs(drawn).sum()
 
-    return in_standard_errors(over_keys(subject, difference, "draws", 2048), "between the mean and draws")
+    return in_standard_errors(*over_keys(subject, difference, "draws", 2048), "between the mean and draws")
+
+
+def _mean_of_probabilities(subject: Subject) -> Measured:
+    def both(model: AbstractGenerativeModel) -> tuple[Array, Array]:
+        output = _some_output(subject, model)
+        p = jnp.exp(_of_values(model.observation, output))
+        values = jnp.arange(len(p), dtype=p.dtype).reshape(-1, *[1] * (p.ndim - 1))
+        return model.observation.mean(output), (p * values).sum(0)
+
+    found, wanted = compiled(subject, both)
+    levels = subject.model.observation.levels
+    return Measured(largest(found - wanted) / levels, 1e-4, "difference from the mean of the values, a level's share")
 
 
 def samples_are_possible(subject: Subject) -> Measured:
@@ -53,13 +72,16 @@ def samples_are_possible(subject: Subject) -> Measured:
 
 
 def draws_are_of_the_likelihood(subject: Subject) -> Measured:
-    """The mean log likelihood of numbers drawn given a latent is minus the entropy, an integral over the likelihood.
+    """Numbers drawn given a latent are those of the likelihood.
 
-    What is drawn with another spread than the likelihood has is found, however right both are by themselves. Numbers
-    are added as they are and with random signs: those drawn too wide must not make up for those drawn too narrowly.
-    Four standard errors, as the deviation of the sums of many numbers is that of the draws themselves.
+    Whole numbers are scored as `beyond_chance` says. Of real numbers the mean log likelihood is minus the entropy, an
+    integral over the likelihood: what is drawn with another spread is found, however right both are by themselves.
+    Numbers are added as they are and with random signs: those drawn too wide must not make up for those drawn too
+    narrowly.
     """
     generator = np.random.default_rng(subject.seed)
+    if subject.model.observation.discrete:
+        return _draws_of_values(subject)
 
     def both(model: AbstractGenerativeModel) -> tuple[Array, Array]:
         output, observation = _some_output(subject, model), model.observation
@@ -71,8 +93,25 @@ def draws_are_of_the_likelihood(subject: Subject) -> Measured:
     apart = (of_draws - negative_entropy).reshape(len(of_draws), -1)
     signs = generator.choice([-1.0, 1.0], (apart.shape[1], 5))
     signs[:, 0] = 1.0
-    worst = max(abs(standard_errors(sums)) for sums in jnp.asarray(apart @ signs).T)
+    scale = float(np.abs(of_draws).reshape(len(of_draws), -1).sum(1).max())
+    worst = max(abs(standard_errors(sums, scale)) for sums in jnp.asarray(apart @ signs).T)
     return Measured(worst, STANDARD_ERRORS, "standard errors between draws and minus the entropy:")
+
+
+def _draws_of_values(subject: Subject) -> Measured:
+    d, levels = FEW * int(np.prod(subject.model.example_shape)), subject.model.observation.levels
+    n = int(np.clip(MOST_SYMBOLS // d, FEWEST, 1024))
+
+    def both(model: AbstractGenerativeModel) -> tuple[Array, Array]:
+        output = _some_output(subject, model)
+        keys = jax.random.split(subject.key("of the likelihood"), n)
+        drawn = jax.lax.map(lambda key: model.observation.sample(output, key), keys)
+        return drawn.reshape(n, -1), _of_values(model.observation, output).reshape(levels, -1).T
+
+    drawn, log_p = (np.asarray(each) for each in compiled(subject, both))
+    rows = at_once(d, levels)
+    parts = (drawn[k : k + rows] for k in range(0, n, rows))
+    return beyond_chance(((part, np.broadcast_to(log_p, (len(part), *log_p.shape))) for part in parts), subject.seed)
 
 
 def samples_by_definition(subject: Subject) -> Measured:
@@ -107,8 +146,7 @@ def integrated(subject: Subject, model: Any, output: Array) -> tuple[Array, Arra
     """The total of the likelihood of each number given the decoder's output, and minus its entropy in nats."""
     observation = model.observation
     if observation.discrete:
-        of_value = lambda value: observation.log_prob(output, jnp.full(output.shape[:-1], value))  # noqa: E731
-        log_p, weights = jax.vmap(of_value)(jnp.arange(observation.levels)), jnp.ones(())
+        log_p, weights = _of_values(observation, output), jnp.ones(())
     else:
         # even steps of t in x = mean + spread sinh(t): fine near the mean, and as far out as tails may reach
         t, mean = jnp.linspace(-14.0, 14.0, 8001), observation.mean(output)
@@ -118,6 +156,12 @@ def integrated(subject: Subject, model: Any, output: Array) -> tuple[Array, Arra
         weights = (t[1] - t[0]) * spread * jnp.cosh(t).reshape(-1, *[1] * spread.ndim)
     p = jnp.exp(log_p)
     return (p * weights).sum(0), jnp.where(p > 0.0, p * log_p * weights, 0.0).sum(0)
+
+
+def _of_values(observation: Any, output: Array) -> Array:
+    """The log probability of each value for each number, shape (levels, *numbers)."""
+    of_value = lambda value: observation.log_prob(output, jnp.full(output.shape[:-1], value))  # noqa: E731
+    return jax.vmap(of_value)(jnp.arange(observation.levels))
 
 
 def _some_output(subject: Subject, model: Any) -> Array:

@@ -30,12 +30,13 @@ def divergence_in_closed_form(subject: Subject) -> Measured:
     """KL(q || p) in closed form is the mean of log q(z) - log p(z) over z from q."""
     x, context, key = subject.batch.x, context_of(subject, len(subject.batch.x)), subject.key("divergence")
 
-    def difference(model: AbstractAutoencoder) -> Array:
+    def difference(model: AbstractAutoencoder) -> tuple[Array, Array]:
         q, p = model.posterior(x, context), model.prior_of(context, len(x))
         z = q.draw(key, (4096,))
-        return (q.log_prob(z) - p.log_prob(z)).mean(1) - q.divergence(p).sum(-1).mean()
+        found, wanted = (q.log_prob(z) - p.log_prob(z)).mean(1), q.divergence(p).sum(-1).mean()
+        return found - wanted, jnp.abs(q.log_prob(z)).max()
 
-    return in_standard_errors(compiled(subject, difference), "between the divergence and its Monte Carlo mean")
+    return in_standard_errors(*compiled(subject, difference), "between the divergence and its Monte Carlo mean")
 
 
 def bound_grows_with_draws(subject: Subject) -> Measured:
@@ -48,7 +49,7 @@ def bound_grows_with_draws(subject: Subject) -> Measured:
     wanted = log_mean_exp(single.reshape(128, 8, -1).swapaxes(0, 1).reshape(8, -1)).reshape(128, -1)
     growth = float(wanted.mean() - single.mean())
     words = f"standard errors from the growth of {growth:.3g} nats that single latents say:"
-    return Measured(abs(standard_errors(found.mean(1) - wanted.mean(1))), STANDARD_ERRORS, words)
+    return Measured(abs(standard_errors(found.mean(1) - wanted.mean(1), wanted)), STANDARD_ERRORS, words)
 
 
 def log_prob_is_the_bound(subject: Subject) -> Measured:
@@ -100,14 +101,14 @@ def loss_is_the_bound(subject: Subject) -> Measured:
     """Minus the unweighted loss is on average the bound of as many latents as training draws."""
     batch = subject.batch
 
-    def both(model: AbstractAutoencoder, key: Array) -> Array:
+    def both(model: AbstractAutoencoder, key: Array) -> tuple[Array, Array]:
         of_loss, of_bound = jax.random.split(key)
         loss = model.loss(batch, key=of_loss, step=jnp.asarray(0))
         value = loss.value if model.training_draws > 1 else loss.metrics["distortion"] + loss.metrics["rate"]
         bound = model.importance_weighted(batch.x, model.training_draws, key=of_bound, cond=batch.cond)
-        return value + bound.mean()
+        return value + bound.mean(), bound.mean()
 
-    return in_standard_errors(over_keys(subject, both, "loss", 256), "between the loss and minus the bound")
+    return in_standard_errors(*over_keys(subject, both, "loss", 256), "between the loss and minus the bound")
 
 
 def loss_is_weighted(subject: Subject) -> Measured:
@@ -128,7 +129,7 @@ def bound_below_likelihood(subject: Subject) -> Measured:
     exact = compiled(
         subject, lambda model: log_likelihood_by_quadrature(model, x, context, model.posterior(x, context))
     )
-    worst = max(standard_errors(bounds[:, k] - exact[k]) for k in range(FEW))
+    worst = max(standard_errors(bounds[:, k] - exact[k], exact[k]) for k in range(FEW))
     return Measured(worst, STANDARD_ERRORS, "standard errors by which the bound is above the log likelihood:")
 
 

@@ -25,7 +25,7 @@ from modelwright.core.files import (
     write_bytes,
     write_text,
 )
-from modelwright.core.locks import acquire
+from modelwright.core.locks import NoLocksError, acquire
 from modelwright.generative.array_files import packed, put_back, read_arrays
 from modelwright.generative.training.manifest import FORMAT, checked_manifest
 
@@ -42,11 +42,17 @@ _ARRAYS_BEFORE = re.compile(r"state-[0-9]+\.safetensors")  # named by the step a
 def held(folder: Path) -> Iterator[None]:
     """Keep a folder of checkpoints to one training for the length of a block; it is made where there is none.
 
+    On a file system without locks it is kept by nobody: there, too, trainings are to be resumed.
+
     Raises:
         ConfigurationError: another training holds it, in this process or another. StorageError: the disk refuses.
     """
     check_destination(folder / MANIFEST, field="checkpoint_dir")
-    lock = acquire(make_folder(folder) / LOCK)
+    try:
+        lock = acquire(make_folder(folder) / LOCK)
+    except NoLocksError:
+        yield
+        return
     if lock is None:
         raise ConfigurationError(
             f"another training writes its checkpoints into {folder}",
