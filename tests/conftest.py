@@ -1,8 +1,10 @@
 """Fixtures for every test: the shared data folder, a project folder of one's own, strict numerics."""
 
 import gc
+import itertools
 import os
 import signal
+import sys
 from pathlib import Path
 
 # Tests compile thousands of small programs and run each a few times: the compiler's optimisations cost more than they
@@ -24,6 +26,22 @@ settings.load_profile("modelwright")
 # training that a test interrupts would then wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+MOST_MAPS = 30_000
+"""Pieces of memory that compiled programs may take before they are let go. Each has some; Linux allows a process
+65,530, and the compiler crashes at the next one."""
+_tests = itertools.count(1)
+
+
+def pytest_runtest_teardown() -> None:
+    """Let compiled programs go before there are too many; looked at after every twentieth test."""
+    maps = Path("/proc/self/maps")
+    if next(_tests) % 20 or "jax" not in sys.modules or not maps.exists():
+        return
+    if maps.read_bytes().count(b"\n") > MOST_MAPS:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

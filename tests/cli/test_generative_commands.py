@@ -91,7 +91,9 @@ def test_samples_that_a_file_cannot_hold_are_refused_before_anything_is_drawn(pr
     assert "n: too many images for one picture; expected at most 1,000, got 1001; write them to a name" in said.err
     with pytest.raises(ConfigurationError, match=r"out: samples are texts; expected a name ending in \.txt or"):
         check_samples_kind(tmp_path / "x.npy", 2, None)
-    with pytest.raises(ConfigurationError, match=r"out: samples are arrays; expected a name ending in \.npy"):
+    with pytest.raises(
+        ConfigurationError, match=r"out: samples are arrays; expected a name ending in \.png, \.npy or \.txt"
+    ):
         check_samples_kind(tmp_path / "x.json", 2, (2,))
 
 

@@ -50,7 +50,7 @@ def check_samples_kind(path: Path, n: int, shape: tuple[int, ...] | None) -> Non
         >>> check_samples_kind(Path("samples.png"), 64, (30,))
         Traceback (most recent call last):
         modelwright.core.errors.ConfigurationError: out: samples of shape (30,) are neither images nor points of the \
-plane; expected a name ending in .npy, got 'samples.png'
+plane; expected a name ending in .npy or .txt, got 'samples.png'
     """
     if shape is None:
         if path.suffix not in (".txt", ".json"):
@@ -59,7 +59,9 @@ plane; expected a name ending in .npy, got 'samples.png'
             )
         return
     if path.suffix == ".json":
-        raise ConfigurationError("samples are arrays", field="out", expected="a name ending in .npy", got=str(path))
+        raise ConfigurationError(
+            "samples are arrays", field="out", expected=f"a name ending in {_names_for(shape)}", got=str(path)
+        )
     if path.suffix != ".png":
         return
     if is_image(shape):
@@ -75,9 +77,14 @@ plane; expected a name ending in .npy, got 'samples.png'
         raise ConfigurationError(
             f"samples of shape {shape} are neither images nor points of the plane",
             field="out",
-            expected="a name ending in .npy",
+            expected=f"a name ending in {_names_for(shape)}",
             got=str(path),
         )
+
+
+def _names_for(shape: tuple[int, ...]) -> str:
+    """The suffixes that samples of a shape can be written to."""
+    return ".png, .npy or .txt" if is_image(shape) or shape == (2,) else ".npy or .txt"
 
 
 def write_samples(path: Path, samples: Any) -> None:

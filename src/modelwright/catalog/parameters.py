@@ -175,7 +175,9 @@ class InferenceParameter(AbstractDescription):
         """
         if self._absent(value):
             if self.default is None and self.required:
-                raise ConfigurationError("is required", field=self.name, expected=self.expectation())
+                raise ConfigurationError(
+                    "is required", field=self.name, expected=self.expectation(), todo=self.help_text or None
+                )
             if value is None or self.type != "string":
                 return self.default
             if self.required:  # a script's variable that was not set must not stand for the default
