@@ -8,7 +8,7 @@ from vae_instances import INSTANCES as VAES
 
 from modelwright.catalog import generative_certificates
 from modelwright.factory import create_model
-from modelwright.generative.laws import codec, likelihood, vae
+from modelwright.generative.laws import autoregressive, codec, likelihood, vae
 from modelwright.generative.laws.law import Subject
 from modelwright.generative.protocol import Batch
 
@@ -46,7 +46,7 @@ def test_a_codebook_that_moves_with_each_loss():
 
 
 def test_the_losses_of_a_flow_behind_noise_are_looked_at(monkeypatch):
-    flow = configuration("flow.RealNVP", 3, hidden_dims=[4], parameters={"n_transforms": 1})
+    made = configuration("flow.RealNVP", 3, hidden_dims=[4], parameters={"n_transforms": 1})
     asked = []
 
     def certified(subject, laws):
@@ -54,5 +54,15 @@ def test_the_losses_of_a_flow_behind_noise_are_looked_at(monkeypatch):
         return ()
 
     monkeypatch.setattr(generative_certificates, "certified", certified)
-    generative_certificates.rulings_of(create_model(flow, rngs=0, modality="image"), 0)
+    generative_certificates.rulings_of(create_model(made, rngs=0, modality="image"), 0)
     assert ("RealNVP", "the losses are minus the mean log probability") in asked
+
+
+def test_units_that_training_has_switched_off():
+    made = configuration("autoregressive.MADE", (4,), hidden_dims=[8])
+    subject = Subject(*Instance(made, binary((4,))).made("fresh"))
+    assert autoregressive.sees_all(subject).holds
+    layer = subject.model.net.hidden[0]
+    layer.bias[...] = layer.bias[...] - 100.0
+    assert autoregressive.sees_all(subject).holds
+    assert autoregressive.sees_no_more(subject).holds

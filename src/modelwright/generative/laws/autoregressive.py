@@ -20,7 +20,7 @@ from modelwright.generative.autoregressive.model import (
     compiled_logits,
 )
 from modelwright.generative.laws.chance import FEWEST, at_once, beyond_chance
-from modelwright.generative.laws.law import FEW, Law, Measured, Subject, largest, loose, one_condition
+from modelwright.generative.laws.law import FEW, Law, Measured, Subject, drawn_anew, largest, loose, one_condition
 from modelwright.generative.protocol import AbstractGenerativeModel
 
 MOST_EXAMPLES = 1024
@@ -49,6 +49,8 @@ def seen(model: AbstractAutoregressiveModel, subject: Subject) -> tuple[np.ndarr
     examples `MOST_PLACES` places are tried, the first and the last among them: the passes would grow with the square of
     the length.
 
+    Where a connection does not show in half of the examples, the others are put to a copy with other parameters.
+
     Returns:
         The places tried, shape (p,), and whether the symbol there changes each logit, shape (d, p).
     """
@@ -56,8 +58,8 @@ def seen(model: AbstractAutoregressiveModel, subject: Subject) -> tuple[np.ndarr
     d = int(np.prod(shape))
     vectors = _vectors(subject, 1)
 
-    def logits(symbols: np.ndarray) -> np.ndarray:
-        return np.asarray(compiled_logits(model, jnp.asarray(symbols.reshape(1, *shape)), vectors)).reshape(d, levels)
+    def logits(symbols: np.ndarray, of: AbstractAutoregressiveModel) -> np.ndarray:
+        return np.asarray(compiled_logits(of, jnp.asarray(symbols.reshape(1, *shape)), vectors)).reshape(d, levels)
 
     generator = np.random.default_rng(subject.seed)
     places = np.arange(d)
@@ -66,18 +68,22 @@ def seen(model: AbstractAutoregressiveModel, subject: Subject) -> tuple[np.ndarr
         places = np.sort(np.append(between, [0, d - 1]))
     dependence = model.dependence()[:, places]
     changed = np.zeros((d, len(places)), bool)
+    asked = model
     for tried, base in enumerate(generator.integers(0, levels, (MOST_BASES, d))):
-        # units that are off for one example (relu) may hide a connection, so more are tried where one is missing
+        # units that are off for one example (relu) may hide a connection, so more are tried where one is missing; those
+        # that training has switched off for all hide it whatever is put in
         wanted = np.arange(len(places)) if tried < BASES else np.flatnonzero((~changed & dependence).any(0))
         if not len(wanted):
             break
-        before = logits(base)
+        if tried == MOST_BASES // 2:
+            asked = drawn_anew(model, subject.seed)
+        before = logits(base, asked)
         for k in wanted:
             j = places[k]
             for other in generator.permutation(np.delete(np.arange(levels), base[j]))[:3]:
-                moved = base.copy()
-                moved[j] = other
-                changed[:, k] |= (logits(moved) != before).any(-1)
+                beside = base.copy()
+                beside[j] = other
+                changed[:, k] |= (logits(beside, asked) != before).any(-1)
     return places, changed
 
 

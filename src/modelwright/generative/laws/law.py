@@ -142,5 +142,17 @@ def leaves_out(model: AbstractGenerativeModel) -> bool:
     return any(getattr(module, "dropout_rate", 0.0) > 0.0 for _, module in nnx.iter_modules(model))
 
 
+def drawn_anew(module: nnx.Module, seed: int) -> nnx.Module:
+    """A copy whose every parameter is a normal number of standard deviation 0.3.
+
+    What a network is built to see, it sees then, though training has switched units off for all examples.
+    """
+    graph, params, others = nnx.split(module, nnx.Param, ...)
+    leaves, tree = jax.tree.flatten(params)
+    generator = np.random.default_rng(seed)
+    drawn = [(0.3 * generator.standard_normal(leaf.shape)).astype(leaf.dtype) for leaf in leaves]
+    return nnx.merge(graph, jax.tree.unflatten(tree, drawn), others, copy=True)
+
+
 def _parameters(subject: Subject) -> object:
     return nnx.state(subject.model, nnx.Param)
