@@ -111,7 +111,7 @@ class CountModelSettings:
             return "laplace", "with cells integrated out the posterior of the genes is nearly normal"
         if self.captures:
             return "svi", "every cell has a parameter of its own, so that the curvature has no simple shape"
-        return "laplace", "the posterior of thousands of counts per gene is nearly normal, and its curvature is exact"
+        return "laplace", "with many counts per gene the posterior is nearly normal, and its curvature is exact"
 
     @property
     def genes_guide(self) -> AbstractGuideFamily:
