@@ -122,6 +122,28 @@ def one_step(
     return state._replace(step=state.step + 1), found
 
 
+_LANES = 16
+"""Numbers that a processor squares and adds at once."""
+
+
+def norm_of(tree: Any) -> Array:
+    """The norm of all arrays of a tree taken as one vector.
+
+    Squares are added in lanes where an array can be cut into them: compilers for processors add the numbers of a whole
+    array one after the other, which took an eighth of a step and rounds more.
+
+    Example:
+        >>> float(norm_of({"weights": jnp.full((16, 2), 0.5), "bias": jnp.ones(1)}))
+        3.0
+    """
+
+    def squares(leaf: Array) -> Array:
+        lanes = leaf.reshape(-1, _LANES) if leaf.size % _LANES == 0 else leaf.reshape(-1, 1)
+        return jnp.square(lanes).sum(0).sum()
+
+    return jnp.sqrt(sum((squares(leaf) for leaf in jax.tree.leaves(tree)), start=jnp.zeros(())))
+
+
 def _update(
     program: Program, place: int, batch: Batch, key: PRNGKeyArray, state: TrainState
 ) -> tuple[TrainState, dict[str, Array]]:
@@ -135,7 +157,7 @@ def _update(
         return loss.value.astype(jnp.float32), (loss, nnx.state(model, nnx.Not(nnx.Param)))
 
     (amount, (loss, rest)), gradient = jax.value_and_grad(value, has_aux=True)(moved)
-    norm = optax.tree.norm(gradient)
+    norm = norm_of(gradient)
     # A loss that is no number would spoil every parameter for good: such an update is left out, and counted. A branch,
     # because choosing number by number would keep the compiler from computing gradient and update together: an eighth
     # of the time of a step.
