@@ -1,5 +1,5 @@
-import json
-import re
+"""Models by configuration: what the factory makes, refuses, explains, and takes from third parties."""
+
 from pathlib import Path
 
 import jax
@@ -7,25 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from made_models import VAE, Constant, small
 
 from modelwright.configuration import ModelConfiguration
-from modelwright.core.errors import CapabilityError, ConfigurationError, StorageError
+from modelwright.core.errors import CapabilityError, ConfigurationError
 from modelwright.factory import ModelBuilder, ModelFactory, ModelTypeRegistry, create_model, model_types
 from modelwright.factory.explanation import explain
 from modelwright.factory.reference import with_reference
-from modelwright.factory.stored_models import DESCRIPTION, load_model, save_model
+from modelwright.factory.stored_models import load_model, save_model
 from modelwright.generative.log_prob import LogProb
-from modelwright.generative.protocol import AbstractGenerativeModel, Batch, Loss, count_parameters
+from modelwright.generative.protocol import AbstractGenerativeModel, Batch, count_parameters
 from modelwright.generative.training.defaults import TRAINING_DEFAULTS
 from modelwright.generative.vae.vae import VAE as VAEClass
-
-VAE = "modelwright.generative.vae.VAE"
-
-
-def small(**fields):
-    return ModelConfiguration(
-        **{"name": "small", "model_class": VAE, "input_dim": (4, 4, 1), "hidden_dims": [8], "output_dim": 3, **fields}
-    )
 
 
 def test_the_example_of_a_vae_is_made_as_it_is_written():
@@ -274,24 +267,6 @@ def test_a_flow_of_rotations_is_explained():
     assert explain(glow).n_parameters == count_parameters(create_model(glow, rngs=0))
 
 
-class Constant(AbstractGenerativeModel):
-    """A third party's model: a normal distribution about a learned mean."""
-
-    family = "constant"
-    offers = frozenset({"log_prob"})
-    log_prob_kind = "exact"
-
-    def __init__(self, shape):
-        self.mean = nnx.Param(jnp.zeros(shape))
-        self.example_shape = shape
-
-    def loss(self, batch, *, key, step):
-        return Loss(-self.log_prob(batch.x).mean(), {})
-
-    def log_prob(self, x, *, key=None, cond=None):
-        return LogProb(-0.5 * jnp.square(x - self.mean).sum(-1), "exact")
-
-
 class ConstantBuilder:
     def build(self, config, *, rngs, **kwargs):
         return Constant(config.input_dim)
@@ -354,82 +329,6 @@ def test_registering_refuses_what_cannot_build():
     with pytest.raises(ConfigurationError, match=r"constant: a builder is registered for this type already"):
         registry.register("constant", ConstantBuilder())
     assert isinstance(registry.builders["constant"], ModelBuilder)
-
-
-def test_models_come_back_from_a_folder(tmp_path):
-    model = create_model(small(), rngs=3)
-    save_model(model, tmp_path)
-    again = load_model(tmp_path)
-    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (5, 4, 4, 1)), jnp.float32)
-    assert type(again) is type(model)
-    assert (again.log_prob(x).value == model.log_prob(x).value).all()
-
-
-def test_saving_again_leaves_one_file_of_arrays(tmp_path):
-    save_model(create_model(small(), rngs=3), tmp_path)
-    save_model(create_model(small(), rngs=4), tmp_path)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 1
-
-
-def test_saving_leaves_the_files_of_others(tmp_path):
-    others = {"model-mine.safetensors", "model-0123.safetensors"}
-    for name in others:
-        (tmp_path / name).touch()
-    save_model(create_model(small(), rngs=3), tmp_path)
-    assert others < {path.name for path in tmp_path.glob("*.safetensors")}
-
-
-def test_what_is_no_model_and_what_is_no_folder_are_named(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"model: not a generative model; .* got 'NoneType'"):
-        save_model(None, tmp_path)
-    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got 'None'"):
-        save_model(Constant((2,)), None)
-    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got 'None'"):
-        load_model(None)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"sha256": None}, "is damaged: sha256, that of the arrays, is missing"),
-        ({"configuration": 3}, "describes no model: configuration is no mapping; got 3"),
-        ({"configuration": None}, "describes no model: configuration is no mapping"),
-        ({"modality": 3}, "describes no model: modality is no mapping"),
-    ],
-)
-def test_a_damaged_description_names_its_file(tmp_path, changes, message):
-    document = {"format": 1, "configuration": small().to_document(), "modality": None, "sha256": "0", **changes}
-    (tmp_path / DESCRIPTION).write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(StorageError, match=f"{re.escape(str(tmp_path))}.{DESCRIPTION} {message}"):
-        load_model(tmp_path)
-
-
-def test_damaged_arrays_are_refused(tmp_path):
-    save_model(create_model(small(), rngs=3), tmp_path)
-    arrays = next(tmp_path.glob("*.safetensors"))
-    content = bytearray(arrays.read_bytes())
-    content[-1] ^= 1
-    arrays.write_bytes(bytes(content))
-    with pytest.raises(StorageError, match=r"is damaged: its SHA-256 is not the one written beside it"):
-        load_model(tmp_path)
-
-
-def test_a_folder_without_a_model_says_so(tmp_path):
-    with pytest.raises(LookupError, match=r"model: there is no model in"):
-        load_model(tmp_path)
-
-
-def test_a_description_of_another_format_is_refused(tmp_path):
-    save_model(create_model(small(), rngs=3), tmp_path)
-    path = tmp_path / DESCRIPTION
-    path.write_text(path.read_text(encoding="utf-8").replace('"format": 1', '"format": 9'), encoding="utf-8")
-    with pytest.raises(StorageError, match=r"of another format; expected format 1, got 9"):
-        load_model(tmp_path)
-
-
-def test_models_made_by_hand_have_no_description(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"model: the model was not made from a configuration alone"):
-        save_model(Constant((2,)), tmp_path)
 
 
 def test_log_probabilities_of_two_kinds_do_not_compare():
