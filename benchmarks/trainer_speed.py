@@ -1,6 +1,6 @@
 """The trainer's step against the same network's step written by hand: in Flax NNX and JAX, and in PyTorch.
 
-    python benchmarks/trainer_speed.py [--peer-python path/to/python/with/torch] [--repeats 9]
+    python benchmarks/trainer_speed.py [--peer-python path/to/python/with/torch] [--repeats 25]
 
 A variational autoencoder of 784 black and white pixels, 784-512-256-64 latents and back, batches of 128, Adam. All
 look at the same random images. Rounds alternate, so that what else the machine does falls on all; medians of steps per
@@ -133,7 +133,7 @@ def main() -> int:
     """Print medians and ratios; the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has torch")
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=25)
     options = parser.parse_args()
     x = images()
     calls = {"house": house(x), "by hand, jit": by_hand(x, looped=False), "by hand, loop": by_hand(x, looped=True)}

@@ -1,6 +1,7 @@
 """The transformer: what it learns it continues, its first token counts, its sampler costs one compilation."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -117,6 +118,17 @@ def test_sampling_again_compiles_nothing():
     model.sample(2, key=jax.random.key(1))
     made(seed=1).sample(2, key=jax.random.key(0))  # the same structure, other weights
     assert transformer._continued._cache_size() == compiled
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_step_writes_into_what_is_kept(n):
+    # room for 2 heads x 40 positions x 8 numbers for each example; a copy of it at every step was half of a token's time
+    graph, state = nnx.split(made(length=40))
+    begun = (graph, state, jnp.zeros((n, 0), jnp.int32), jax.random.key(0), None)
+    compiled = transformer._continued.lower(*begun, 40, Choice()).compile().as_text()
+    kept = rf"f32\[(?:{n},2|{2 * n}),40,8\]"
+    assert re.search(kept, compiled) is not None
+    assert re.search(rf"= {kept}\S* copy\(", compiled) is None
 
 
 def test_what_is_no_token_has_no_probability():

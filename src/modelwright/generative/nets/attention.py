@@ -23,10 +23,11 @@ from modelwright.generative.nets.stacked import stacked, through
 class Past(NamedTuple):
     """Keys and values of the positions so far; what lies at later ones is never looked at.
 
-    Each layer has arrays of its own: sliced out of one array of all layers, they would be copied at every step.
+    Each layer has arrays of its own: sliced out of one array of all layers, they would be copied at every step. So they
+    would with an axis for examples and another for heads: compilers for processors make two of such a write.
 
     Args:
-        keys: Of each layer, shape (n, n_heads, length, head).
+        keys: Of each layer, shape (n n_heads, length, head).
         values: The same shapes.
         filled: How many positions there are so far: where the next one goes. Kept here, so that nobody who takes steps
             has to count.
@@ -99,7 +100,7 @@ class AttentionStack(nnx.Module):
         >>> net = AttentionStack(8, n_layers=2, n_heads=2, length=5, rngs=nnx.Rngs(0))
         >>> h, past = net(jnp.ones((3, 5, 8)))
         >>> h.shape, [keys.shape for keys in past.keys]
-        ((3, 5, 8), [(3, 2, 5, 4), (3, 2, 5, 4)])
+        ((3, 5, 8), [(6, 5, 4), (6, 5, 4)])
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class AttentionStack(nnx.Module):
             seen = jnp.einsum("nhij,njhd->nihd", weights, v).reshape(h.shape)
             h = h + dropped(block.from_attention(seen), self.dropout_rate, key, 0)
             h = h + dropped(block.dense(h), self.dropout_rate, key, 1)
-            return h, (k.swapaxes(1, 2), v.swapaxes(1, 2))
+            return h, tuple(part.swapaxes(1, 2).reshape(-1, positions, part.shape[-1]) for part in (k, v))
 
         keys = None if key is None else jax.random.split(key, self.n_layers)
         h, past = through(self.layers, layer, h, keys)
@@ -174,28 +175,23 @@ class AttentionStack(nnx.Module):
         """
         position = past.filled
         h = self._placed(h, position)
-        before = jnp.arange(self.length) < position
-        new = []
+        up_to_here = jnp.arange(self.length) <= position
+        kept = []
         for block, keys, values in zip(layers, *past[:2], strict=True):
-            q, k, v = block.split_heads(h)
+            q, k, v = (part.reshape(-1, part.shape[-1]) for part in block.split_heads(h))
             q, k = self._turned(q, position), self._turned(k, position)
-            scores = jnp.einsum("nhd,nhjd->nhj", q, keys)
-            scores = jnp.concatenate([jnp.where(before, scores, -jnp.inf), (q * k).sum(-1, keepdims=True)], axis=-1)
+            keys, values = _put(keys, k, position), _put(values, v, position)
+            scores = jnp.where(up_to_here, jnp.einsum("md,mjd->mj", q, keys), -jnp.inf)
             weights = _softmax(scores / np.sqrt(q.shape[-1])).astype(v.dtype)
-            seen = jnp.einsum("nhj,nhjd->nhd", weights[..., :-1], values) + weights[..., -1:] * v
-            h = h + block.from_attention(seen.reshape(h.shape))
+            h = h + block.from_attention(jnp.einsum("mj,mjd->md", weights, values).reshape(h.shape))
             h = h + block.dense(h)
-            new.append((k, v))
-        # written once every layer has read: what is written before it is read is copied at every step
-        keys, values = (
-            tuple(_put(old, one, position) for old, one in zip(part, ones, strict=True))
-            for part, ones in zip(past[:2], zip(*new, strict=True), strict=True)
-        )
+            kept.append((keys, values))
+        keys, values = zip(*kept, strict=True)
         return self.norm(h), Past(keys, values, position + 1)
 
     def room(self, past: Past) -> Past:
         """The same keys and values with room for `length` positions."""
-        spare = ((0, 0), (0, 0), (0, self.length - past.keys[0].shape[2]), (0, 0))
+        spare = ((0, 0), (0, self.length - past.keys[0].shape[1]), (0, 0))
         return Past(*(tuple(jnp.pad(one, spare) for one in part) for part in past[:2]), past.filled)
 
     def _placed(self, h: Array, position: Array) -> Array:
@@ -216,4 +212,4 @@ def _softmax(scores: Array) -> Array:
 
 
 def _put(old: Array, new: Array, position: Array) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(old, new[:, :, None].astype(old.dtype), position, axis=2)
+    return jax.lax.dynamic_update_slice_in_dim(old, new[:, None].astype(old.dtype), position, axis=1)
