@@ -122,7 +122,7 @@ def test_sampling_again_compiles_nothing():
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_step_writes_into_what_is_kept(n):
-    # room for 2 heads x 40 positions x 8 numbers for each example; a copy of it at every step was half of a token's time
+    # room for 2 heads x 40 positions x 8 numbers for each example: copying it at every step was half of the time
     graph, state = nnx.split(made(length=40))
     begun = (graph, state, jnp.zeros((n, 0), jnp.int32), jax.random.key(0), None)
     compiled = transformer._continued.lower(*begun, 40, Choice()).compile().as_text()
