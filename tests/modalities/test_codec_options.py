@@ -99,6 +99,13 @@ def test_no_mapping_brings_a_fault(modality):
         ),
         (ImageCodec(takes="levels"), Takes((2,), levels=2), "takes: not that of the model"),
         (TextCodec("ab", length=4), Takes((3,), levels=2), "length: not that of the model, .*; expected 3, got 4"),
+        (
+            ImageCodec(edge=0.1),
+            Takes((2,), levels=2),
+            "edge: read by nobody: the model takes zeros and ones; expected only with .* real numbers, got 0.1; leave",
+        ),
+        (ImageCodec(binarize="sample"), Takes((2,)), "binarize: read by nobody: the model takes real numbers"),
+        (ImageCodec(levels=4, edge=0.1), Takes((2,), levels=4), "edge: read by nobody: .* the levels themselves"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(codec, model, message):
@@ -110,6 +117,7 @@ def test_an_edge_that_is_none_is_refused_for_a_new_model_and_read_of_a_stored_on
     with pytest.raises(ConfigurationError, match=r"edge: so small an edge is none .*; expected .*, got 5e-08"):
         ImageCodec(levels=2, edge=5e-8).fitted(Takes((2,)))
     assert ImageCodec(levels=2, edge=5e-8, shape=(2,), takes="real").fitted(Takes((2,))).edge == 5e-8
+    assert ImageCodec(edge=0.1, shape=(2,), takes="binary").fitted(Takes((2,), levels=2)).edge == 0.1
 
 
 def test_the_smallest_edge_keeps_the_logit_finite(monkeypatch):

@@ -21,6 +21,8 @@ MISSING = -1
 SMALLEST_EDGE = 1e-7
 """Less than this below 1 is 1 in single precision, and its logit is infinite."""
 
+_TAKEN = {"levels": "the levels themselves", "binary": "zeros and ones", "real": "real numbers"}
+
 
 @final
 @dataclass(frozen=True)
@@ -111,9 +113,22 @@ class ImageCodec(AbstractCodec):
                 expected=f"0, or a number from {SMALLEST_EDGE:g} to below 0.5",
                 got=self.edge,
             )
+        if not self.takes:
+            self._check_read(takes)
         check_taken("shape", self.shape, tuple(model.example_shape))
         check_taken("takes", self.takes, takes)
         return replace(self, shape=tuple(model.example_shape), takes=takes)
+
+    def _check_read(self, takes: str) -> None:
+        for field, reader in (("edge", "real"), ("binarize", "binary")):
+            if takes != reader and getattr(self, field) != getattr(ImageCodec, field):
+                raise ConfigurationError(
+                    f"read by nobody: the model takes {_TAKEN[takes]}",
+                    field=field,
+                    expected=f"only with a model that takes {_TAKEN[reader]}",
+                    got=getattr(self, field),
+                    todo=f"leave {field} out",
+                )
 
     @property
     def example_shape(self) -> tuple[int, ...]:
