@@ -120,7 +120,10 @@ def test_a_bound_that_ignores_the_number_of_latents_is_found(monkeypatch):
     assert not vae.bound_grows_with_draws(subject).holds
 
 
-@pytest.mark.parametrize("ignored", ["temperature", "top_k", "top_p"])
+@pytest.mark.parametrize(
+    "ignored",
+    [pytest.param("temperature", marks=pytest.mark.slow), pytest.param("top_k", marks=pytest.mark.slow), "top_p"],
+)
 def test_a_model_that_ignores_a_choice_is_found(ignored, monkeypatch):
     subject = Subject(*SEQUENTIAL["Transformer"].made("perturbed"))
     right = Transformer.continue_from

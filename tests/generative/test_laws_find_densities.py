@@ -26,6 +26,9 @@ from modelwright.generative.vae.vqvae import VQVAE
 from modelwright.modalities import AdaptedModel
 from modelwright.modalities.text import TextCodec
 
+# Laws change seldom, and each of these is compiled twice, right and wrong: a minute and a half in all.
+pytestmark = pytest.mark.slow
+
 # What is compiled for a model is kept by its structure: the widths here are of no other test.
 
 

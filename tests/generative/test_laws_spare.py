@@ -28,6 +28,7 @@ def test_numbers_that_are_nearly_certain(seed):
         assert measured.holds, measured
 
 
+@pytest.mark.slow
 def test_latents_that_died():
     subject = autoencoder(64, 0)
     for net in (subject.model.encoder.net, subject.model.decoder.net):
