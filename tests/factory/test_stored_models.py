@@ -39,9 +39,9 @@ def test_saving_leaves_the_files_of_others(tmp_path):
 def test_what_is_no_model_and_what_is_no_folder_are_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"model: not a generative model; .* got 'NoneType'"):
         save_model(None, tmp_path)
-    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got 'None'"):
+    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got None"):
         save_model(Constant((2,)), None)
-    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got 'None'"):
+    with pytest.raises(ConfigurationError, match=r"folder: not accepted; expected the path of a folder, got None"):
         load_model(None)
 
 

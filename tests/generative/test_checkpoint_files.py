@@ -95,7 +95,7 @@ def test_notes_do_not_make_another_training(tmp_path):
     ("changes", "message"),
     [
         ({"parameters": {"beta": 2.0}}, r"^parameters.beta: .* expected 1.0 as in the checkpoint, got 2.0;"),
-        ({"parameters": {}}, r"^parameters.beta: .* expected 1.0 as in the checkpoint, got 'None';"),
+        ({"parameters": {}}, r"^parameters.beta: .* expected 1.0 as in the checkpoint, got None;"),
         ({"hidden_dims": [8, 9]}, r"^hidden_dims: .* expected \[8\] as in the checkpoint, got \[8, 9\];"),
         ({"modality": {"name": "image"}}, r"^modality: .* expected None as in the checkpoint, got {'name': 'image'};"),
         ({"final_rate": 0.5}, r"^final_rate: .* expected 0.0 as in the checkpoint, got 0.5;"),
@@ -124,7 +124,7 @@ def test_a_final_rate_that_nobody_read_is_none(tmp_path):
         ("history.evaluations", [[1]], "history.evaluations is something else; expected rows of a step and a loss"),
         ("history.every", 0, "history.every is something else"),
         ("arrays", {}, "arrays.file is missing"),
-        ("arrays.sha256", None, "arrays.sha256 is something else; expected a SHA-256, got 'None'"),
+        ("arrays.sha256", None, "arrays.sha256 is something else; expected a SHA-256, got None"),
     ],
 )
 def test_every_part_of_a_damaged_manifest_is_named(path, value, message):

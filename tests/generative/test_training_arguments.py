@@ -75,13 +75,13 @@ def test_what_cannot_be_trained_is_refused():
         ({}, "steps: for how long?"),
         ({"steps": 2, "patience": 3}, "patience: stopping early needs data that are not trained on"),
         ({"steps": 2, "resume": "yes"}, "resume: not accepted; expected True, False, 'auto' or 'if usable', got 'yes'"),
-        ({"steps": 2, "resume": None}, "resume: not accepted; .*, got 'None'"),
+        ({"steps": 2, "resume": None}, "resume: not accepted; .*, got None"),
         ({"steps": 2, "batch_size": 0}, "batch_size: not accepted"),
         ({"steps": 2, "checkpoint_dir": 3}, "checkpoint_dir: not accepted; expected the path of a folder, got 3"),
         ({"steps": 2, "checkpoint_seconds": "60"}, "checkpoint_seconds: not accepted; expected a number of at least 0"),
         ({"steps": 2, "checkpoint_seconds": float("nan")}, "checkpoint_seconds: not accepted"),
         ({"steps": 2, "checkpoint_seconds": -5}, "checkpoint_seconds: not accepted"),
-        ({"steps": 2, "progress": None}, "progress: not accepted; expected a function of a ProgressEvent, got 'None'"),
+        ({"steps": 2, "progress": None}, "progress: not accepted; expected a function of a ProgressEvent, got None"),
     ],
 )
 def test_arguments_that_are_wrong_are_named(arguments, message):

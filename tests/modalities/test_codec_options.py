@@ -35,7 +35,7 @@ def test_options_of_a_mapping_are_checked():
         ({"levls": 3}, "levls: the modality image takes no such option"),
         ({"families": []}, "families: the modality image takes no such option; expected levels, binarize, edge, "),
         ({"levels": True}, "levels: not accepted; expected a whole number from 2 to 65536, got True"),
-        ({"levels": None}, "levels: not accepted; .*, got 'nothing'"),
+        ({"levels": None}, "levels: not accepted; .*, got nothing"),
         ({"edge": "tiny"}, "edge: not accepted; expected a number from 0 to below 0.5, got 'tiny'"),
         ({"edge": None}, "edge: not accepted"),
         ({"edge": [0.1]}, "edge: not accepted"),
@@ -59,7 +59,7 @@ def test_options_that_are_wrong_are_named(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alphabet": None}, "alphabet: not text; expected the characters, each once; empty for bytes, got 'nothing'"),
+        ({"alphabet": None}, "alphabet: not text; expected the characters, each once; empty for bytes, got nothing"),
         ({"alphabet": 123}, "alphabet: not text; .* got 123; write digits in quotes"),
         ({"alphabet": ["a", "b"]}, "alphabet: not text"),
         ({"alphabet": "a\ud800"}, r"alphabet: '\\ud800' is half of a surrogate pair; expected whole characters"),

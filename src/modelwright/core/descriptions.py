@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, came
 from modelwright.core.names import nearest, suggestion
 from modelwright.core.values import Refusal, shown_key
 
@@ -87,7 +87,7 @@ def _one(detail: ErrorDetails, model: type[BaseModel], source: str | None) -> Co
         )
     if isinstance(cause, Refusal):
         return ConfigurationError(
-            cause.why + where, field=path or None, expected=cause.expected, got=_shown(detail["input"])
+            cause.why + where, field=path or None, expected=cause.expected, got=came(detail["input"], "nothing")
         )
     if detail["type"] in ("literal_error", "enum"):
         choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
@@ -96,12 +96,12 @@ def _one(detail: ErrorDetails, model: type[BaseModel], source: str | None) -> Co
             f"not accepted{where}",
             field=path or None,
             expected="one of " + ", ".join(choices),
-            got=_shown(detail["input"]),
+            got=came(detail["input"], "nothing"),
             todo=f"did you mean {close!r}?" if close else None,
         )
     expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return ConfigurationError(
-        f"not accepted{where}", field=path or None, expected=expected, got=_shown(detail["input"])
+        f"not accepted{where}", field=path or None, expected=expected, got=came(detail["input"], "nothing")
     )
 
 
@@ -122,14 +122,3 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
-
-
-class _Nothing:
-    """Stands for None in a sentence, where `got=None` would leave it out."""
-
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-def _shown(value: Any) -> Any:
-    return _Nothing() if value is None else value

@@ -3,7 +3,7 @@
 Every refusal that reaches a person is a `ModelwrightError`; its `exit_code` is what the command line ends with.
 """
 
-from typing import ClassVar
+from typing import ClassVar, final
 
 
 class ModelwrightError(Exception):
@@ -13,7 +13,7 @@ class ModelwrightError(Exception):
         what: One sentence saying what is wrong.
         field: The parameter, column or key the sentence is about.
         expected: What would have been accepted.
-        got: What came instead; shown with `repr` and shortened.
+        got: What came instead, None where that is not known; shown with `repr` and shortened. See `came`.
         todo: What the person can do now.
 
     Example:
@@ -112,6 +112,26 @@ class ClosedRunError(ModelwrightError):
     """Something tried to write into a run that is closed (exit code 2)."""
 
     exit_code = 2
+
+
+@final
+class Word(str):
+    """Text that is shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def came(value: object, none: str = "None") -> object:
+    """What `got` takes for a value that may be None itself, which would be left out of the sentence.
+
+    Example:
+        >>> print(ConfigurationError("not a path", expected="text", got=came(None)))
+        not a path; expected text, got None
+    """
+    return Word(none) if value is None else value
 
 
 def shortened(value: object, *, limit: int = 120) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from modelwright.configuration import ModelConfiguration
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, came
 from modelwright.core.files import json_text
 from modelwright.core.seeds import check_seed
 from modelwright.factory.family import refuse_unknown_parts
@@ -131,7 +131,7 @@ def sound(model: Any, builder: Any) -> "AbstractGenerativeModel":
             f"the builder {name} built no generative model",
             field="model_class",
             expected="an instance of modelwright.generative.protocol.AbstractGenerativeModel",
-            got="None" if model is None else model,
+            got=came(model),
             todo="let its build return the model",
         )
     shape = getattr(model, "example_shape", None)  # declared by the protocol, set by the class itself
@@ -140,7 +140,7 @@ def sound(model: Any, builder: Any) -> "AbstractGenerativeModel":
             f"the builder {name} built a {type(model).__name__} that does not say what an example is",
             field="example_shape",
             expected="a tuple of whole numbers",
-            got="None" if shape is None else shape,
+            got=came(shape),
             todo="set example_shape where the model is made",
         )
     return model

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.documents import read_json
-from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError
+from modelwright.core.errors import ConfigurationError, NotFoundError, StorageError, came
 from modelwright.core.files import json_text, sha256_of_bytes, write_bytes, write_text
 from modelwright.factory.creation import ModelFactory
 from modelwright.modalities import codec_from_document
@@ -129,8 +129,7 @@ def load_model(folder: Path | str) -> "AbstractGenerativeModel":
 
 def _folder(value: Path | str) -> Path:
     if not isinstance(value, str | os.PathLike):
-        got = "None" if value is None else value
-        raise ConfigurationError("not accepted", field="folder", expected="the path of a folder", got=got)
+        raise ConfigurationError("not accepted", field="folder", expected="the path of a folder", got=came(value))
     return Path(value)
 
 
@@ -161,7 +160,7 @@ def _made(document: Mapping[str, Any], source: str) -> "AbstractGenerativeModel"
         if not isinstance(document[name], Mapping) and (name, document[name]) != ("modality", None):
             raise StorageError(
                 f"{source} describes no model: {name} is no mapping",
-                got="None" if document[name] is None else document[name],
+                got=came(document[name]),
             )
     config = ModelConfiguration.from_mapping(document["configuration"], source=source)
     modality = None if document["modality"] is None else codec_from_document(document["modality"])

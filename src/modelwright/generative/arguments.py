@@ -8,13 +8,13 @@ import inspect
 import operator
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, final
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, Word, came
 
 Check = Callable[[Any, Any], Any]
 """(model, first argument) -> the argument, or a refusal."""
@@ -191,19 +191,7 @@ def check_key(key: Any) -> None:
 
 
 def _shown(value: Any) -> Any:
-    """What came, for a message: None in words, as `got=None` says that nothing is known of it; arrays by type."""
-    if value is None:
-        return _Word("None")
+    """What came, for a message; of arrays their type."""
     if isinstance(value, jax.Array | np.ndarray):
-        return _Word(f"{value.dtype} of shape {value.shape}")
-    return value
-
-
-@final
-class _Word(str):
-    """Shown as it is."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
+        return Word(f"{value.dtype} of shape {value.shape}")
+    return came(value)

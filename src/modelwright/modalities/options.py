@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, came
 from modelwright.core.values import Refusal, to_integer
 
 Value = TypeVar("Value")
@@ -34,9 +34,7 @@ def read_option(
             return found
     except Refusal:
         pass
-    raise ConfigurationError(
-        "not accepted", field=name, expected=expected, got="nothing" if value is None else value
-    ) from None
+    raise ConfigurationError("not accepted", field=name, expected=expected, got=came(value, "nothing")) from None
 
 
 def one_of(*choices: str) -> Callable[[Any], Any]:

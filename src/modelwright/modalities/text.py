@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from modelwright.core.errors import ConfigurationError, DataError
+from modelwright.core.errors import ConfigurationError, DataError, came
 from modelwright.core.values import to_integer
 from modelwright.generative.log_prob import Kind
 from modelwright.generative.protocol import AbstractGenerativeModel
@@ -60,7 +60,7 @@ class TextCodec(AbstractCodec):
                 "not text",
                 field="alphabet",
                 expected="the characters, each once; empty for bytes",
-                got="nothing" if self.alphabet is None else self.alphabet,
+                got=came(self.alphabet, "nothing"),
                 todo="write digits in quotes",
             )
         length = read_option("length", self.length, to_integer, "a whole number", lambda length: length >= 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.core.documents import read_json
-from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError, shortened
+from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError, came, shortened
 from modelwright.core.files import (
     check_destination,
     inside,
@@ -169,7 +169,7 @@ def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
         f"the checkpoint in {folder} is of another training",
         field=field,
         expected=f"{shortened(before)} as in the checkpoint",
-        got="None" if now is None else now,
+        got=came(now),
         todo="train as before, pass resume=False to begin anew, or choose another folder",
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelwright.core.documents import parse_json
-from modelwright.core.errors import ConfigurationError, StorageError
+from modelwright.core.errors import ConfigurationError, StorageError, came
 
 FORMAT = 2
 
@@ -31,7 +31,7 @@ def checked_manifest(manifest: dict[str, Any], *, source: str) -> dict[str, Any]
             raise StorageError(
                 f"{source} is damaged: {name} is something else",
                 expected=expected,
-                got="None" if found is None else found,
+                got=came(found),
             )
     return manifest
 

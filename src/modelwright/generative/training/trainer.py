@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
-import numpy as np
-
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, came
 from modelwright.core.progress import ProgressCallback, ignore_progress
 from modelwright.core.values import plain
+from modelwright.generative.arguments import count
 from modelwright.generative.protocol import AbstractGenerativeModel
 from modelwright.generative.training.checkpoints import MANIFEST, held
 from modelwright.generative.training.course import Course, Fit
@@ -110,25 +109,25 @@ class Trainer:
         checkpoint_seconds = _seconds(checkpoint_seconds)
         if not callable(progress):
             expected = "a function of a ProgressEvent"
-            raise ConfigurationError("not accepted", field="progress", expected=expected, got=_shown(progress))
+            raise ConfigurationError("not accepted", field="progress", expected=expected, got=came(progress))
         defaults = TrainingDefaults.of(self.model)
         settings = defaults.settings if self.settings is None else self.settings
         settings = settings if batch_size is None else replace(settings, batch_size=batch_size)
         examples = as_examples(data, self.model)
         if steps is None:
             steps = replace(defaults, settings=settings).steps_for(examples.size)
-        steps = _whole(steps, "steps")
+        steps = count(self.model, steps, "steps")
         held_out = None
         if eval_data is not None:
             held_out = as_examples(eval_data, self.model, field="eval_data", overlapping=False)
         if patience is None and held_out is not None:
             patience = defaults.patience
-        patience = None if patience is None else _whole(patience, "patience")
+        patience = None if patience is None else count(self.model, patience, "patience")
         if patience is not None and held_out is None:
             raise ConfigurationError(
                 "stopping early needs data that are not trained on", field="patience", todo="pass eval_data"
             )
-        every = None if evaluate_every is None else _whole(evaluate_every, "evaluate_every")
+        every = None if evaluate_every is None else count(self.model, evaluate_every, "evaluate_every")
         course = Course(self.model, settings, examples, held_out, steps, every, patience, progress)
         with nullcontext() if folder is None else held(folder):
             course.begin(folder, resume)
@@ -151,7 +150,7 @@ def _folder(value: Any, resume: Any) -> Path | None:
     folder = None if value is None else Path(value)
     if not (isinstance(resume, bool) or (isinstance(resume, str) and resume in ("auto", "if usable"))):
         expected = "True, False, 'auto' or 'if usable'"
-        raise ConfigurationError("not accepted", field="resume", expected=expected, got=_shown(resume))
+        raise ConfigurationError("not accepted", field="resume", expected=expected, got=came(resume))
     if resume is True and (folder is None or not (folder / MANIFEST).is_file()):
         raise ConfigurationError(
             "there is no checkpoint to resume from", field="resume", got=str(folder), todo="pass resume='auto'"
@@ -163,15 +162,5 @@ def _seconds(value: Any) -> float:
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int | float) or not number >= 0.0:  # NaN is no number
         expected = "a number of at least 0"
-        raise ConfigurationError("not accepted", field="checkpoint_seconds", expected=expected, got=_shown(value))
+        raise ConfigurationError("not accepted", field="checkpoint_seconds", expected=expected, got=came(value))
     return float(number)
-
-
-def _shown(value: Any) -> Any:
-    return "None" if value is None else value
-
-
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigurationError("not accepted", field=name, expected="a whole number of at least 1", got=value)
-    return int(value)
