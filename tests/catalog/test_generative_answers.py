@@ -12,7 +12,7 @@ from modelwright.catalog.generative_model import GenerativeModel
 from modelwright.catalog.zoo_models import metadata_of
 from modelwright.configuration import ModelConfiguration
 from modelwright.core.errors import CapabilityError, DataError
-from modelwright.data.examples import Examples
+from modelwright.data.examples import Examples, load_examples
 from modelwright.factory import create_model
 from modelwright.modalities import ImageCodec, TextCodec
 from modelwright.zoo import Zoo
@@ -180,12 +180,15 @@ def test_a_model_of_contexts_is_trained_to_its_end_and_says_that_it_cannot_be_sa
         model.sample(3)
 
 
-def test_what_was_held_out_is_not_asked_of_data_that_changed(project):
+@pytest.mark.parametrize("whole", [True, False], ids=["all", "one held out"])
+def test_what_was_held_out_is_not_asked_of_data_that_changed(project, whole):
     model, path = project
     before = model.answer({"limit": 2})
     assert "held out of the training" in before["notes"][0]
     kept = path.read_bytes()
-    np.save(path, np.random.default_rng(2).normal(size=(40, 2)))
+    x = np.load(path)
+    x[... if whole else load_examples(str(path)).test.rows[0]] += 1.0
+    np.save(path, x)
     try:
         for ask in (lambda: model.answer({"limit": 2}), lambda: model.score({})):
             with pytest.raises(DataError, match=r"points\.npy has changed since the training.*--data names the data"):

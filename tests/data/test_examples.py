@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,19 @@ def test_a_whole_file_has_every_row_in_order(tmp_path):
     assert load_whole(tmp_path / "x.npy").rows.tolist() == list(range(21))
     test = load_examples(tmp_path / "x.npy").test
     assert (test.x == x[test.rows]).all()
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+@pytest.mark.parametrize("changed", ["x", "labels"])
+def test_a_description_notices_what_changes(part, changed):
+    split = load_examples("digits")
+    other = getattr(split, part)
+    values = getattr(other, changed).copy()
+    values.flat[-1] ^= 1
+    before = split.describe()
+    after = replace(split, **{part: replace(other, **{changed: values})}).describe()
+    different = "crc32" if (part, changed) == ("train", "x") else "crc32_rest"
+    assert {name for name in before if before[name] != after[name]} == {different}
 
 
 def test_a_file_of_few_rows_can_be_asked_about_though_not_trained_on(tmp_path):

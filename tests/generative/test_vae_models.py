@@ -174,6 +174,13 @@ def test_what_is_no_number_has_no_code():
         model.decode(codes)
 
 
+def test_codes_far_from_zero_are_the_nearest():
+    codebook = Codebook(3, 2, rngs=nnx.Rngs(0))
+    codebook._put(4096.0 + jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), jnp.ones(3))
+    z = 4096.0 + jnp.array([[0.25, 0.125], [0.75, 0.25], [0.25, 0.75], [0.375, 0.625]])  # exact in single precision
+    assert codebook.nearest(z).tolist() == [0, 1, 2, 2]
+
+
 def test_codebook_follows_the_moving_averages():
     codebook = Codebook(2, 1, decay=0.9, restart_share=0.0, rngs=nnx.Rngs(0))
     codebook.begin(jnp.array([[0.0], [1.0]]), jax.random.key(0))

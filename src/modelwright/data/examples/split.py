@@ -53,9 +53,9 @@ class Split:
     levels: int | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest keeps: name, sizes, shape and a checksum of what is trained on."""
+        """What a manifest keeps: name, sizes, shape, and checksums of what is trained on and of all else."""
         x = self.train.x
-        content = x.encode("utf-8") if isinstance(x, str) else np.ascontiguousarray(x).tobytes()
+        others = (self.train.labels, *(one for part in (self.valid, self.test) for one in (part.x, part.labels)))
         return {
             "name": self.name,
             "kind": self.kind,
@@ -63,8 +63,19 @@ class Split:
             "valid": len(self.valid),
             "test": len(self.test),
             "shape": [] if isinstance(x, str) else list(x.shape[1:]),
-            "crc32": zlib.crc32(content),
+            "crc32": _checksum(x),
+            "crc32_rest": _checksum(*others),
         }
+
+
+def _checksum(*contents: Any) -> int:
+    found = 0
+    for content in contents:
+        if isinstance(content, str):
+            found = zlib.crc32(content.encode("utf-8"), found)
+        elif content is not None:
+            found = zlib.crc32(np.ascontiguousarray(content).tobytes(), found)
+    return found
 
 
 def split_rows(x: np.ndarray, labels: np.ndarray | None, seed: int) -> tuple[Examples, Examples, Examples]:

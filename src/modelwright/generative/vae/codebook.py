@@ -55,7 +55,8 @@ class Codebook(nnx.Module):
     def nearest(self, z: Float[Array, "*n dim"]) -> Int[Array, "*n"]:
         """The number of the vector nearest to each z."""
         e = self.vectors[...]
-        z = z.astype(e.dtype)
+        middle = e.mean(0)  # far from zero the squares would be large and their differences lost
+        e, z = e - middle, z.astype(e.dtype) - middle
         return jnp.argmin(jnp.square(e).sum(-1) - 2.0 * z @ e.T, axis=-1)  # |z|^2 is the same for all
 
     def vectors_of(self, codes: Int[Array, "*n"]) -> Float[Array, "*n dim"]:
