@@ -14,6 +14,7 @@ from modelwright.bayesian.single_cell.count_models import PRIOR_OF_LEVEL, count_
 from modelwright.bayesian.single_cell.settings import CountModelSettings
 from modelwright.bayesian.single_cell.training import train_count_model
 from modelwright.core.errors import ConfigurationError
+from modelwright.core.progress import ProgressEvent
 from modelwright.data.counts import simulate_counts
 
 KINDS = ("nbdm", "zinb", "nbvcp", "zinbvcp")
@@ -79,7 +80,11 @@ def test_every_model_has_a_guide_for_every_parameter(kind: str, parameterization
 @pytest.mark.slow
 def test_a_training_recovers_the_genes_and_says_so() -> None:
     simulated = simulate_counts("nbdm", n_cells=300, n_genes=12, p=0.6, seed=3)
-    outcome = train_count_model(simulated.counts, CountModelSettings(model="nbdm", parameterization="mean_prob"))
+    settings = CountModelSettings(model="nbdm", parameterization="mean_prob")
+    events: list[ProgressEvent] = []
+    outcome = train_count_model(simulated.counts, settings, progress=events.append)
+    last = {event.stage: event for event in events}
+    assert all(event.done == event.total for event in last.values()), last  # no bar is left open
     assert str(outcome.verdict.grade) == "good"
     genes = outcome.tables["genes"]
     assert list(genes["gene"]) == list(simulated.counts.genes)

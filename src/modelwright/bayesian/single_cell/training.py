@@ -51,7 +51,7 @@ def train_count_model(
     sampling = sampling or NutsSettings()
     chosen, reason = settings.chosen_inference
     model = model_of(settings)
-    progress(ProgressEvent("compile", 0, 1, note=f"inference: {chosen} ({reason})"))
+    progress(ProgressEvent("inference", 1, 1, note=f"inference: {chosen} ({reason})"))
     began = time.perf_counter()
     fit = _fitted(model, counts, settings, chosen, sampling, progress)
     seconds = time.perf_counter() - began
