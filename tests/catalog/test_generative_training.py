@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
 from modelwright.catalog import generative_training
-from modelwright.catalog.generative_pictures import loss_picture
+from modelwright.catalog.generative_pictures import image_grid, loss_picture, points_png
 from modelwright.catalog.generative_training import train_entry
 from modelwright.core.errors import DataError
 from modelwright.core.progress import ignore_progress
@@ -138,3 +139,15 @@ def test_samples_that_are_no_data_do_not_lose_what_was_trained(monkeypatch):
     model = AbstractGenerativeModel()
     model.offers = frozenset({"sample"})
     assert generative_training._samples(model, None) == (None, "x: 3 numbers of images are missing")
+
+
+def test_pictures_of_samples_that_are_no_numbers_show_the_others():
+    points = np.random.default_rng(0).normal(size=(64, 2))
+    far = np.concatenate([points, [[1e6, 0.0]]])
+    content = points_png(np.concatenate([far, [[np.nan, 0.0]]]))
+    assert content != points_png(far)  # it is said
+    images = np.linspace(0.0, 1.0, 64).reshape(4, 4, 4, 1)
+    damaged = images.copy()
+    damaged[0, 0, 0] = np.nan
+    assert image_grid(damaged) != image_grid(np.full_like(images, np.nan))
+    assert image_grid(np.full_like(images, np.nan)) == image_grid(np.full_like(images, np.inf))

@@ -9,15 +9,17 @@ from trained_models import Normal
 
 from modelwright.core.errors import ConfigurationError, StorageError
 from modelwright.generative.training import Trainer, TrainingSettings, checkpoints, course
-from modelwright.generative.training.checkpoints import MANIFEST, held, read_checkpoint, write_checkpoint
+from modelwright.generative.training.checkpoints import MANIFEST, held, read_best, read_checkpoint, write_checkpoint
 from modelwright.generative.training.manifest import checked_manifest
 
 HISTORY = {"history": {"step": [1.0], "loss": [None]}, "evaluations": [[1, None], [2, 0.5]], "every": 1}
 X = np.ones((8, 2), np.float32)
+LEFT_OUT = object()
 
 
 def training(*, schedule="cosine", final_rate=0.0, modality=None, **fields):
     configuration = {"name": "x", "model_class": "a.VAE", "hidden_dims": [8], "parameters": {"beta": 1.0}, **fields}
+    configuration = {name: value for name, value in configuration.items() if value is not LEFT_OUT}
     return {
         "settings": {"schedule": schedule, "final_rate": final_rate},
         "recipe": json.dumps({"configuration": configuration, "modality": modality}),
@@ -44,6 +46,43 @@ def test_only_what_a_training_wrote_itself_is_removed(tmp_path):
     written(tmp_path, step=2)
     assert len(arrays_of(tmp_path) - others) == 1
     assert others < arrays_of(tmp_path)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    left = [f".state-7-{'0' * 16}.safetensors.ab_c1.partial.safetensors", ".manifest.json.x9y8.partial.json"]
+    others = [".state-mine.safetensors.ab.partial.safetensors", ".notes.json.ab.partial.json"]
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    written(tmp_path)
+    assert {path.name for path in tmp_path.glob(".*.partial.*")} == set(others)
+
+
+def test_a_manifest_of_millions_of_looks_is_read(tmp_path):
+    what = {**training(), "objectives": ["x" * 2**26]}  # bytes that are quickly read, more than other files may have
+    written(tmp_path, what=what)
+    assert value_in(tmp_path, what) == 1.0
+
+
+def test_a_model_is_read_while_its_training_writes_the_next_checkpoint(tmp_path, monkeypatch):
+    def written_state(step, value):
+        best = ({"a": np.full(2, value)}, {"b": np.full(1, value)})
+        write_checkpoint(tmp_path, training(), step, {"best": best}, {**HISTORY, "evaluations": [[1, 0.5]]})
+
+    read, calls = checkpoints.read_arrays, []
+
+    def overtaken(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            written_state(6, 2.0)
+        return read(*arguments)
+
+    written_state(5, 1.0)
+    monkeypatch.setattr(checkpoints, "read_arrays", overtaken)
+    like = ({"a": np.zeros(2)}, {"b": np.zeros(1)})
+    assert read_best(tmp_path, like)[0]["a"].tolist() == [2.0, 2.0]
+    next(tmp_path.glob("state-*")).unlink()
+    with pytest.raises(StorageError, match="cannot read"):
+        read_best(tmp_path, like)
 
 
 def test_arrays_named_by_their_step_alone_are_read_and_then_removed(tmp_path):
@@ -105,6 +144,17 @@ def test_what_makes_another_training_is_named(tmp_path, changes, message):
     written(tmp_path)
     with pytest.raises(ConfigurationError, match=message):
         value_in(tmp_path, training(**changes))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [({"activation": None}, {}), ({}, {"activation": None}), ({"parameters": {}}, {"parameters": LEFT_OUT})],
+)
+def test_none_is_what_nothing_is(tmp_path, before, now):
+    written(tmp_path, what=training(**before))
+    assert value_in(tmp_path, training(**now)) == 1.0
+    with pytest.raises(ConfigurationError, match=r"^hidden_dims: "):
+        value_in(tmp_path, training(**now, hidden_dims=[9]))
 
 
 def test_a_final_rate_that_nobody_read_is_none(tmp_path):

@@ -178,6 +178,9 @@ def test_sets_that_do_not_compare_are_refused():
         classifier_two_sample(np.full((3, 2), np.nan), np.zeros((3, 2)))
     with pytest.raises(ConfigurationError, match="expected logistic or neighbours, got 'tree'"):
         classifier_two_sample(np.zeros((9, 2)), np.zeros((9, 2)), classifier="tree")
+    for wrong in ("0,9", None, 1.0, np.zeros(2)):
+        with pytest.raises(ConfigurationError, match="probability: no probability; expected a number between 0 and 1"):
+            classifier_two_sample(np.zeros((9, 2)), np.zeros((9, 2)), probability=wrong)
 
 
 @pytest.mark.parametrize("classifier", ["logistic", "neighbours"])

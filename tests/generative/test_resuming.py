@@ -85,12 +85,55 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         ConfigurationError, match=r"learning_rate: the checkpoint in .* is of another training; expected"
     ):
         Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
-    with pytest.raises(ConfigurationError, match=r"crc32|x: the checkpoint in"):
-        Trainer(vae(), TrainingSettings(batch_size=16)).fit(1 - BITS, steps=9, checkpoint_dir=tmp_path)
+    fit = Trainer(vae(), TrainingSettings(batch_size=16)).fit
+    shape = rf"int32 of shape \({len(BITS)}, 6\)"
+    for data, more, message in (
+        (1 - BITS, {}, rf"^data: .*; expected {shape} as in the checkpoint, got others of the same shape;"),
+        (BITS[1:], {}, rf"^data: .*; expected {shape} as in the checkpoint, got int32 of shape "),
+        (BITS, {"eval_data": BITS}, rf"^eval_data: .*; expected none as in the checkpoint, got {shape};"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            fit(data, steps=9, checkpoint_dir=tmp_path, **more)
     fit = Trainer(vae(), TrainingSettings(batch_size=16, learning_rate=0.1)).fit(
         BITS, steps=9, checkpoint_dir=tmp_path, resume=False
     )
     assert fit.steps == 9
+
+
+def test_what_is_held_out_and_how_often_it_is_looked_at_make_a_training(tmp_path):
+    fit = Trainer(vae(), TrainingSettings(batch_size=16)).fit
+    fit(BITS, steps=5, eval_data=BITS, evaluate_every=5, checkpoint_dir=tmp_path)
+    for more, message in (
+        ({"eval_data": 1 - BITS, "evaluate_every": 5}, r"^eval_data: .*, got others of the same shape;"),
+        ({"eval_data": BITS[1:], "evaluate_every": 5}, r"^eval_data: .*, got int32 of shape \(95, 6\);"),
+        ({}, r"^eval_data: .*; expected int32 of shape .* as in the checkpoint, got none;"),
+        ({"eval_data": BITS, "evaluate_every": 2}, r"^evaluate_every: .*; expected 5 as in the checkpoint, got 2;"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            fit(BITS, steps=9, checkpoint_dir=tmp_path, **more)
+
+
+@pytest.mark.parametrize("at", [10, 20])
+def test_a_look_that_was_broken_off_is_made_again(tmp_path, monkeypatch, at):
+    settings, look = TrainingSettings(learning_rate=0.01), course.held_out_loss
+    arguments = {"steps": 20, "eval_data": BITS[:32], "evaluate_every": 5, "patience": 3}
+    whole = Trainer(vae(), settings).fit(BITS, **arguments)
+    calls = []
+
+    def broken_off(*given):
+        calls.append(given)
+        if 5 * len(calls) == at:
+            raise KeyboardInterrupt  # as the second Ctrl-C does
+        return look(*given)
+
+    monkeypatch.setattr(course, "held_out_loss", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(vae(), settings).fit(BITS, checkpoint_dir=tmp_path, **arguments)
+    monkeypatch.setattr(course, "held_out_loss", look)
+    resumed = Trainer(vae(), settings).fit(BITS, checkpoint_dir=tmp_path, **arguments)
+    assert resumed.evaluations == whole.evaluations
+    assert [step for step, _ in whole.evaluations] == [5, 10, 15, 20]
+    assert same(resumed.model, whole.model)
 
 
 def test_an_interrupt_waits_until_steps_are_made(tmp_path, monkeypatch):
@@ -208,13 +251,6 @@ def test_fewer_steps_than_the_checkpoint_has_are_refused(tmp_path):
     Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=9, checkpoint_dir=tmp_path)
     with pytest.raises(ConfigurationError, match=r"steps: the checkpoint in .* has made 9 steps; expected at least 9"):
         Trainer(vae(), TrainingSettings(batch_size=16)).fit(BITS, steps=5, checkpoint_dir=tmp_path)
-
-
-def test_other_data_to_look_at_are_another_training(tmp_path):
-    settings = TrainingSettings(batch_size=16)
-    Trainer(vae(), settings).fit(BITS, steps=5, eval_data=BITS[:20], checkpoint_dir=tmp_path)
-    with pytest.raises(ConfigurationError, match=r"held_out: the checkpoint in .* is of another training"):
-        Trainer(vae(), settings).fit(BITS, steps=9, eval_data=BITS[:21], checkpoint_dir=tmp_path)
 
 
 def test_more_patience_goes_on(tmp_path):

@@ -1,5 +1,7 @@
 """Models that are trained again: a start from the data comes once, whichever way a model came back."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -69,3 +71,12 @@ def test_data_are_looked_at_again_by_a_model_that_has_begun():
     model.levels = None  # whatever else would have refused them
     with pytest.raises(ConfigurationError, match=r"the Bernoulli likelihood has no probability for some of the data"):
         Trainer(model, TrainingSettings(batch_size=32)).fit(BITS + 0.25, steps=1)
+
+
+def test_what_a_stored_model_brings_and_nobody_reads_keeps_nobody_from_training_it():
+    model = vae()
+    made_from = json.loads(model.recipe)
+    made_from["configuration"]["metadata"] = {"training_defaults": {"final_rate": 0.1, "steps": 3}}  # accepted once
+    model.recipe = json.dumps(made_from)
+    assert Trainer(model).fit(BITS).steps == 3
+    assert Trainer(model, TrainingSettings(schedule="cosine")).fit(BITS, steps=2).steps == 2

@@ -106,6 +106,7 @@ def test_no_mapping_brings_a_fault(modality):
         ),
         (ImageCodec(binarize="sample"), Takes((2,)), "binarize: read by nobody: the model takes real numbers"),
         (ImageCodec(levels=4, edge=0.1), Takes((2,), levels=4), "edge: read by nobody: .* the levels themselves"),
+        (ImageCodec(binarize="sample", takes="real"), Takes((2,)), "binarize: read by nobody"),
     ],
 )
 def test_what_would_have_no_effect_is_refused(codec, model, message):

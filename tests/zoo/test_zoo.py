@@ -105,6 +105,14 @@ def test_steps_and_epochs_replace_each_other():
     assert "epochs" not in zoo.configuration("vae_digits", steps=5).training_defaults
 
 
+def test_a_constant_schedule_takes_the_final_rate_of_the_entry_away():
+    assert zoo.configuration("transformer_text").training_defaults["final_rate"] > 0.0
+    assert "final_rate" not in zoo.configuration("transformer_text", schedule="constant").training_defaults
+    assert zoo.configuration("transformer_text", schedule="linear").training_defaults["final_rate"] > 0.0
+    with pytest.raises(ConfigurationError, match="final_rate: a constant learning rate does not fall"):
+        zoo.configuration("transformer_text", schedule="constant", final_rate=0.1)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -41,6 +41,7 @@ class HeldOut:
         kind: Of the log probability.
         of: As of `LogProb`.
         n: Examples that the mean is over.
+        lost: How many of them have no log probability, which makes a NaN of the mean.
         windows_of: Symbols of an example, where each is a window of a text; None elsewhere.
     """
 
@@ -50,6 +51,7 @@ class HeldOut:
     of: str
     n: int
     windows_of: int | None = None
+    lost: int = 0
 
     @property
     def sentence(self) -> str:
@@ -66,7 +68,19 @@ class HeldOut:
             one, many = "window", f"windows of {self.windows_of} symbols"
         of = f", of {self.of}" if self.of else ""
         figure = f"{self.nats:.4g} +- {self.error:.2g} nats per {one} ({KINDS[self.kind]})"
-        return f"On {self.n:,} {many} held out: {figure}{of}."
+        lost = f" {lost_in_words(self.lost, self.n)}" if self.lost else ""
+        return f"On {self.n:,} {many} held out: {figure}{of}.{lost}"
+
+
+def lost_in_words(lost: int, n: int) -> str:
+    """A sentence on examples without a log probability.
+
+    Example:
+        >>> lost_in_words(3, 541)
+        '3 of 541 have no log probability: the model gives no number (a continuous flow may need more max_steps).'
+    """
+    why = "the model gives no number (a continuous flow may need more max_steps)"
+    return f"{lost:,} of {n:,} have no log probability: {why}."
 
 
 def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> HeldOut:
@@ -78,7 +92,8 @@ def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> HeldOut:
     values = -np.asarray(found.value, float)
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else math.nan
     windows_of = model.example_shape[0] if isinstance(part.x, str) else None
-    return HeldOut(float(values.mean()), error, found.kind, found.of, len(values), windows_of)
+    lost = int(np.isnan(values).sum())
+    return HeldOut(float(values.mean()), error, found.kind, found.of, len(values), windows_of, lost)
 
 
 def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: int | None) -> LogProb:
@@ -136,6 +151,7 @@ def drawn(
 
     Raises:
         CapabilityError: the model does not sample, or needs contexts. ConfigurationError: the label is none of it.
+        DataError: some are no numbers.
     """
     if "sample" not in model.offers:
         raise lacking(model, "sample")
@@ -173,6 +189,12 @@ def drawn(
         of_block = None if cond is None else jnp.asarray(cond[start : start + size])
         found.append(np.asarray(block(state, key, of_block)))
     x = np.concatenate(found)[:n]
+    lost = int((~np.isfinite(x.reshape(len(x), -1)).all(-1)).sum())
+    if lost:
+        raise DataError(
+            f"{lost} of {n} samples are no numbers",
+            todo="train for longer, or with a smaller learning rate; a continuous flow may need more max_steps",
+        )
     return model.codec.present(x) if isinstance(model, AdaptedModel) else x
 
 

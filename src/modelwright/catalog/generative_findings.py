@@ -54,7 +54,7 @@ def course_finding(fit: Fit) -> Finding:
     threshold = "good when every update was finite and the training ran to its end"
     if fit.ended == "diverged":
         sentence = f"{fit.skipped} updates were not finite, and the training was stopped"
-        advice = "Take a smaller learning rate, or clip the gradient."
+        advice = "Take a smaller learning rate, or clip the gradient; of a continuous flow, more max_steps may do."
         return Finding("course", "updates left out", fit.skipped, Grade.PROBLEM, threshold, sentence, advice)
     if fit.skipped:
         sentence = f"{fit.skipped} updates were not finite and were left out"

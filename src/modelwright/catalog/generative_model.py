@@ -166,7 +166,9 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
         self, source: str | None, run: RunRecord, *, limit: int | None
     ) -> "tuple[list[int], LogProb, str]":
         """Row numbers of examples, their log probabilities, and which examples they are, in words."""
-        from modelwright.catalog.generative_answers import log_probabilities, row_numbers
+        import numpy as np
+
+        from modelwright.catalog.generative_answers import log_probabilities, lost_in_words, row_numbers
 
         trained_on = inherited_data_options(run).get("data")
         if source is None and trained_on is None:
@@ -184,7 +186,9 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             which = f"{source} from its beginning, those trained on among them"
         else:
             which = f"{source} from its beginning, in its order"
-        return rows, found, f"{len(rows):,} examples: {which}; each is named by its {what} there, counted from 0"
+        note = f"{len(rows):,} examples: {which}; each is named by its {what} there, counted from 0"
+        lost = int(np.isnan(np.asarray(found.value)).sum())
+        return rows, found, f"{note}. {lost_in_words(lost, len(rows))}" if lost else note
 
 
 def _held_out(source: str, run: RunRecord) -> Examples:

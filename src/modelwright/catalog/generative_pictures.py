@@ -56,7 +56,7 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 
 def image_grid(images: np.ndarray) -> bytes:
-    """A PNG of images side by side, each scaled to the whole range of all of them.
+    """A PNG of images side by side, each scaled to the whole range of all of them; grey where there is no number.
 
     Args:
         images: Shape (n, height, width, channels), channels 1 or 3.
@@ -64,8 +64,9 @@ def image_grid(images: np.ndarray) -> bytes:
     from matplotlib.figure import Figure
 
     x = np.asarray(images, float)
-    span = float(np.ptp(x)) or 1.0
-    x = (x - x.min()) / span
+    numbers = x[np.isfinite(x)]
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
+    x = np.where(np.isfinite(x), (x - low) / ((high - low) or 1.0), 0.5)
     rows = -(-len(x) // WIDTH)
     height, width, channels = x.shape[1:]
     sheet = np.ones((rows * (height + 1) + 1, WIDTH * (width + 1) + 1, channels))
@@ -83,7 +84,7 @@ def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes:
     """A PNG of points in the plane, shape (n, 2), over those of the data.
 
     The frame is that of all but the outermost thousandth on each side, with a margin: one sample far away would leave
-    a speck of the others. How many lie beyond is written above.
+    a speck of the others. How many lie beyond, or are no numbers, is written above.
     """
     from matplotlib.figure import Figure
 
@@ -94,13 +95,17 @@ def points_png(samples: np.ndarray, data: np.ndarray | None = None) -> bytes:
     size = 6 if len(samples) <= 500 else 1  # many points show a density, few are shown one by one
     axes.scatter(samples[:, 0], samples[:, 1], s=size, color="C0", label="samples")
     axes.set_aspect("equal")
-    low, high = np.quantile(samples, [0.001, 0.999], axis=0)
+    finite = samples[np.isfinite(samples).all(-1)]
+    low, high = np.quantile(finite if len(finite) else np.zeros((1, 2)), [0.001, 0.999], axis=0)
     margin = 0.1 * np.maximum(high - low, 1e-6)
-    beyond = int(((samples < low - margin) | (samples > high + margin)).any(-1).sum())
+    beyond = int(((finite < low - margin) | (finite > high + margin)).any(-1).sum())
     if beyond:
         (left, bottom), (right, top) = low - margin, high + margin
         axes.set(xlim=(left, right), ylim=(bottom, top))
-        axes.set_title(f"{beyond} of {len(samples):,} lie beyond", fontsize="small")
+    lost = len(samples) - len(finite)
+    said = [f"{k} of {len(samples):,} {what}" for k, what in ((beyond, "lie beyond"), (lost, "are no numbers")) if k]
+    if said:
+        axes.set_title(", ".join(said), fontsize="small")
     if data is not None:
         axes.legend(frameon=False)
     return _png(figure)

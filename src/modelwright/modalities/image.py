@@ -113,7 +113,7 @@ class ImageCodec(AbstractCodec):
                 expected=f"0, or a number from {SMALLEST_EDGE:g} to below 0.5",
                 got=self.edge,
             )
-        if not self.takes:
+        if not (self.shape and self.takes):  # one that knows both was fitted before, and may be stored
             self._check_read(takes)
         check_taken("shape", self.shape, tuple(model.example_shape))
         check_taken("takes", self.takes, takes)

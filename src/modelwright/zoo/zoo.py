@@ -154,6 +154,8 @@ class Zoo:
                 if key in ("steps", "epochs"):  # two ways to say one thing
                     training.pop("steps", None)
                     training.pop("epochs", None)
+                if key == "schedule" and value == "constant" and "final_rate" not in overrides:
+                    training.pop("final_rate", None)  # the entry's own, which belongs to its schedule
                 training[key] = value
             else:
                 known = [*fields, *sorted(declared), *TRAINING_DEFAULTS]

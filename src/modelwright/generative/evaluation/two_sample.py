@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 from scipy.stats import binom
 
-from modelwright.core.errors import ConfigurationError
+from modelwright.core.errors import ConfigurationError, came
+from modelwright.core.values import Refusal, to_float
 from modelwright.generative.evaluation.samples import two_sets
 
 Classifier = Literal["logistic", "neighbours"]
@@ -84,8 +85,14 @@ def classifier_two_sample(
         raise ConfigurationError(
             "no such classifier", field="classifier", expected=" or ".join(get_args(Classifier)), got=classifier
         )
-    if not 0.0 < probability < 1.0:
-        raise ConfigurationError("no probability", field="probability", expected="between 0 and 1", got=probability)
+    try:
+        inside = 0.0 < to_float(probability) < 1.0
+    except Refusal:
+        inside = False
+    if not inside:
+        wanted = "a number between 0 and 1"
+        raise ConfigurationError("no probability", field="probability", expected=wanted, got=came(probability))
+    probability = to_float(probability)
     n = min(len(x), len(y))
     generator = np.random.default_rng(seed)
     sets = [each[generator.permutation(len(each))[:n]] for each in (x, y)]

@@ -55,7 +55,13 @@ class ContinuousFlow(AbstractFlow):
         Parameter("solver", "choice", "tsit5", "of the differential equation", choices=("tsit5", "dopri5")),
         Parameter("rtol", "number", 1e-5, "error allowed in a step, as a share of the value", 1e-12, 0.1),
         Parameter("atol", "number", 1e-5, "error allowed in a step, where values are small", 1e-12, 0.1),
-        Parameter("max_steps", "integer", 1024, "steps of the solver at most; an error when they do not suffice", 1),
+        Parameter(
+            "max_steps",
+            "integer",
+            1024,
+            "steps of the solver at most; what takes more has no log probability and is no sample",
+            1,
+        ),
         Parameter(
             "act_norm", "flag", default=True, meaning="standardise the data first, beginning with their own scale"
         ),

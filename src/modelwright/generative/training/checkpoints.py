@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.core.documents import read_json
-from modelwright.core.errors import ConfigurationError, ModelwrightError, NotFoundError, came, shortened
+from modelwright.core.errors import (
+    ConfigurationError,
+    ModelwrightError,
+    NotFoundError,
+    StorageError,
+    Word,
+    came,
+    shortened,
+)
 from modelwright.core.files import (
     check_destination,
     inside,
@@ -34,8 +42,13 @@ MANIFEST, LOCK = "manifest.json", ".lock"
 NOTES = ("name", "description", "version", "tags", "metadata")
 """Fields of a configuration that decide nothing: training defaults are compared as the settings they became."""
 
+LARGEST_MANIFEST = 2**30
+"""Bytes: the figures of some millions of looks, which a long training has reported."""
+
 _ARRAYS = re.compile(r"state-[0-9]+-[0-9a-f]{16}\.safetensors")
 _ARRAYS_BEFORE = re.compile(r"state-[0-9]+\.safetensors")  # named by the step alone, as they once were
+_PARTIAL = re.compile(rf"\.({_ARRAYS.pattern}|{re.escape(MANIFEST)})\.[^.]+\.partial\.(safetensors|json)")
+"""What a writer leaves that is killed while it writes."""
 
 
 @contextmanager
@@ -87,6 +100,9 @@ def write_checkpoint(folder: Path, what: dict[str, Any], step: int, state: Any, 
         for old in folder.glob("state-*.safetensors"):  # other people's files may begin like this, too
             if old.name != arrays.name and (_ARRAYS.fullmatch(old.name) or old.name == before):
                 old.unlink(missing_ok=True)
+        for left in folder.glob(".*.partial.*"):
+            if _PARTIAL.fullmatch(left.name):
+                left.unlink(missing_ok=True)
 
 
 def read_checkpoint(folder: Path, what: dict[str, Any], like: Any) -> tuple[int, Any, dict[str, Any]]:
@@ -115,7 +131,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFoundError(f"there is no checkpoint in {folder}", field="checkpoint_dir")
-    return checked_manifest(read_json(path), source=str(path))
+    return checked_manifest(read_json(path, largest=LARGEST_MANIFEST), source=str(path))
 
 
 def read_best(folder: Path, like: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -129,7 +145,14 @@ def read_best(folder: Path, like: tuple[Any, Any]) -> tuple[Any, Any]:
         NotFoundError: there is no checkpoint. StorageError: it is damaged, or of another structure.
     """
     manifest = read_manifest(folder)
-    arrays, source = _arrays(folder, manifest)
+    while True:
+        try:
+            arrays, source = _arrays(folder, manifest)
+            break
+        except StorageError:  # a training that still runs may have written the next checkpoint, and removed this one
+            before, manifest = manifest, read_manifest(folder)
+            if manifest["arrays"] == before["arrays"]:
+                raise
     looks = [(step, math.inf if loss is None else loss) for step, loss in manifest["history"]["evaluations"]]
     names = ("best/0", "best/1")
     # what is kept as the best is of regular looks, for a longer training to compare with; the last look is at the end
@@ -165,6 +188,10 @@ def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
     if different is None:
         return
     field, before, now = _difference(different, stored.get(different), wanted[different])
+    if different in ("data", "looks") and field != "evaluate_every":
+        field = "data" if different == "data" else "eval_data"
+        before, now = _in_words(before), _in_words(now)
+        now = Word("others of the same shape") if now == before else now
     raise ConfigurationError(
         f"the checkpoint in {folder} is of another training",
         field=field,
@@ -174,16 +201,32 @@ def _same_training(stored: dict[str, Any], wanted: dict[str, Any], folder: Path)
     )
 
 
+def _in_words(fingerprint: Any) -> Word:
+    """Examples by type and shape, as they are called in messages."""
+    if not isinstance(fingerprint, dict):
+        return Word("none" if fingerprint is None else fingerprint)
+    if "shape" in fingerprint:
+        return Word(f"{fingerprint['dtype']} of shape {tuple(fingerprint['shape'])}")
+    return _in_words(next((fingerprint[name] for name in ("held_out", "x", "sequence") if name in fingerprint), None))
+
+
 def _decisive(training: dict[str, Any]) -> dict[str, Any]:
     """What has to be the same, as read from JSON, without what decides nothing."""
     settings, recipe = training.get("settings"), training.get("recipe")
-    if isinstance(settings, dict) and settings.get("schedule") == "constant":
-        training = {**training, "settings": {**settings, "final_rate": 0.0}}  # accepted once, and read by nobody
+    if isinstance(settings, dict):
+        # a final rate beside a constant schedule was accepted once, and read by nobody
+        unread = {"final_rate": 0.0} if settings.get("schedule") == "constant" else {}
+        training = {**training, "settings": _said({**settings, **unread})}
     if recipe is None:
         return training
     made_from = json.loads(recipe)
     configuration = {name: value for name, value in made_from["configuration"].items() if name not in NOTES}
-    return {**training, "recipe": {**configuration, "modality": made_from["modality"]}}
+    return {**training, "recipe": _said({"parameters": {}, **configuration, "modality": made_from["modality"]})}
+
+
+def _said(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without fields that are None, which is what they are when nothing is said."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _difference(part: str, before: Any, now: Any) -> tuple[str, Any, Any]:
@@ -191,6 +234,7 @@ def _difference(part: str, before: Any, now: Any) -> tuple[str, Any, Any]:
     path = [part]
     while isinstance(before, dict) and isinstance(now, dict) and (len(path) == 1 or part == "recipe"):
         one, other = before, now
-        path.append(next(name for name in dict.fromkeys((*now, *before)) if one.get(name) != other.get(name)))
+        names, absent = dict.fromkeys((*now, *before)), object()
+        path.append(next(name for name in names if one.get(name, absent) != other.get(name, absent)))
         before, now = before.get(path[-1]), now.get(path[-1])
     return ".".join(path[1:] or path), before, now

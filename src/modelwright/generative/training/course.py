@@ -197,8 +197,15 @@ class Course:
         if self.step:
             note = f"going on from step {self.step:,} of a training that was stopped"
             self.progress(ProgressEvent("train", self.step, self.steps, "steps", note=note))
+        self._look_again()
         with note_interrupts() as noted:
             self._stretches(folder, due, checkpoint_seconds, noted)
+
+    def _look_again(self) -> None:
+        """Make the look that is due at a checkpoint's step, where the training was broken off before it was made."""
+        due = self.step > 0 and (self.step % self.every == 0 or self.step == self.steps)
+        if due and all(step != self.step for step, _ in self.evaluations):
+            self._evaluate()
 
     def _stretches(self, folder: Path | None, due: float, checkpoint_seconds: float, noted: NotedInterrupt) -> None:
         stretch, compiled = 1, False
@@ -266,7 +273,7 @@ class Course:
         better = not self.evaluations or value < min(loss for _, loss in self.evaluations)
         if better and self.step % self.every == 0:  # the last look may lie elsewhere: its model is the one at the end
             self.best = jax.tree.map(jnp.copy, (params, rest))
-        self.evaluations.append((self.step, value))
+        self.evaluations.append((self.step, value))  # last: broken off before, the look is made again
         if self._is_over():
             self.ended = "early"
 

@@ -70,8 +70,10 @@ class TrainingDefaults:
         """Those of the configuration that a model was made from."""
         if model.recipe is None:
             return cls()
-        document = json.loads(model.recipe)["configuration"]
-        return cls.from_mapping(ModelConfiguration.from_mapping(document).training_defaults)
+        values = dict(ModelConfiguration.from_mapping(json.loads(model.recipe)["configuration"]).training_defaults)
+        if values.get("schedule", TrainingSettings.schedule) == "constant":
+            values.pop("final_rate", None)  # accepted once: stored models have it, and it was read by nobody
+        return cls.from_mapping(values)
 
     def steps_for(self, n_examples: int) -> int:
         """The steps for so many examples.
