@@ -3,8 +3,8 @@
     python benchmarks/trainer_speed.py [--peer-python path/to/python/with/torch] [--repeats 25]
 
 A variational autoencoder of 784 black and white pixels, 784-512-256-64 latents and back, batches of 128, Adam. All
-look at the same random images. Rounds alternate, so that what else the machine does falls on all; medians of steps per
-second are printed, and their ratios.
+look at the same random images. They take turns, in another order each round, so that what else the machine does, and
+what the one before left in its caches, falls on all; medians of the time of a step are printed, and of ratios.
 
     house           the compiled loop of `Trainer.fit`: batches by number, metrics of every step, looks left out
     by hand, jit    one jitted NNX step for each call, called from Python, batches sliced on the device
@@ -16,6 +16,7 @@ PyTorch where it was given.
 """
 
 import argparse
+import random
 import statistics
 import subprocess
 import sys
@@ -129,6 +130,12 @@ def by_hand(x: np.ndarray, *, looped: bool) -> Callable[[], float]:
     return call
 
 
+def peer(python: Path) -> float:
+    """Seconds of `STEPS` steps in PyTorch, in a process of its own, which does not count its start."""
+    command = [str(python), str(PEER), str(BATCH), str(STEPS), str(IMAGES)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def main() -> int:
     """Print medians and ratios; the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -141,18 +148,15 @@ def main() -> int:
         began = time.perf_counter()
         call()
         print(f"{name}: first {STEPS} steps with compilation {time.perf_counter() - began:.1f} s", flush=True)
-    spent: dict[str, list[float]] = {name: [] for name in calls}
     if options.peer_python is not None:
-        spent["PyTorch"] = []
+        calls["PyTorch"] = lambda: peer(options.peer_python)
+    spent: dict[str, list[float]] = {name: [] for name in calls}
+    shuffled = random.Random(0)
     for _ in range(options.repeats):
-        for name, call in calls.items():
+        for name in shuffled.sample(list(calls), len(calls)):
             began = time.perf_counter()
-            call()
-            spent[name].append((time.perf_counter() - began) / STEPS)
-        if options.peer_python is not None:
-            command = [str(options.peer_python), str(PEER), str(BATCH), str(STEPS), str(IMAGES)]
-            found = subprocess.run(command, check=True, capture_output=True, text=True)
-            spent["PyTorch"].append(float(found.stdout) / STEPS)
+            own = calls[name]()
+            spent[name].append((own if name == "PyTorch" else time.perf_counter() - began) / STEPS)
     medians = {name: statistics.median(values) for name, values in spent.items()}
     print("| | ms a step, median | least to most | trainer takes |")
     print("|---|---|---|---|")
