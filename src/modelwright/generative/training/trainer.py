@@ -32,6 +32,7 @@ class Trainer:
         ConfigurationError: the model or the settings are something else.
 
     Example:
+        >>> import numpy as np
         >>> from modelwright.configuration import ModelConfiguration
         >>> from modelwright.factory import create_model
         >>> vae = ModelConfiguration(name="x", model_class="modelwright.generative.vae.VAE", input_dim=(4,),
