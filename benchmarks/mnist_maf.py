@@ -112,7 +112,7 @@ def _line_each_epoch(epoch: int) -> ProgressCallback:
     last = [0]
 
     def say(event: ProgressEvent) -> None:
-        if event.done // epoch > last[0]:
+        if event.done // epoch > last[0] and event.info:  # the first event after resuming has no figures yet
             last[0] = event.done // epoch
             print(f"  epoch {last[0]}: {event.info}", flush=True)
 

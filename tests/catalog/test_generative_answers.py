@@ -74,12 +74,12 @@ def test_whole_numbers_beyond_the_device_are_asked_about_as_they_are():
 
 def test_what_a_solver_does_not_reach_is_said():
     model = made("flow.ContinuousFlow", 2, max_steps=2, rtol=1e-9, atol=1e-9)
-    with pytest.raises(DataError, match=r"8 of 8 samples are no numbers; train .* max_steps"):
+    with pytest.raises(DataError, match=r"8 of 8 samples are no numbers; train .*, or raise parameters.max_steps"):
         drawn(model, 8, seed=0, label=None)
     found = held_out_nats(model, Examples(np.zeros((3, 2))))
     assert (math.isnan(found.nats), found.lost) == (True, 3)
     assert found.sentence.endswith(
-        "3 of 3 have no log probability: the model gives no number (a continuous flow may need more max_steps)."
+        "3 of 3 have no log probability: the model gives no number; raise parameters.max_steps."
     )
 
 

@@ -43,6 +43,7 @@ class HeldOut:
         n: Examples that the mean is over.
         lost: How many of them have no log probability, which makes a NaN of the mean.
         windows_of: Symbols of an example, where each is a window of a text; None elsewhere.
+        remedy: Of the model, for those that are lost.
     """
 
     nats: float
@@ -52,6 +53,7 @@ class HeldOut:
     n: int
     windows_of: int | None = None
     lost: int = 0
+    remedy: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -68,19 +70,21 @@ class HeldOut:
             one, many = "window", f"windows of {self.windows_of} symbols"
         of = f", of {self.of}" if self.of else ""
         figure = f"{self.nats:.4g} +- {self.error:.2g} nats per {one} ({KINDS[self.kind]})"
-        lost = f" {lost_in_words(self.lost, self.n)}" if self.lost else ""
+        lost = f" {lost_in_words(self.lost, self.n, self.remedy)}" if self.lost else ""
         return f"On {self.n:,} {many} held out: {figure}{of}.{lost}"
 
 
-def lost_in_words(lost: int, n: int) -> str:
-    """A sentence on examples without a log probability.
+def lost_in_words(lost: int, n: int, remedy: str | None) -> str:
+    """A sentence on examples without a log probability, and what the model says may help.
 
     Example:
-        >>> lost_in_words(3, 541)
-        '3 of 541 have no log probability: the model gives no number (a continuous flow may need more max_steps).'
+        >>> lost_in_words(3, 541, None)
+        '3 of 541 have no log probability: the model gives no number.'
+        >>> lost_in_words(3, 541, "raise parameters.max_steps")
+        '3 of 541 have no log probability: the model gives no number; raise parameters.max_steps.'
     """
-    why = "the model gives no number (a continuous flow may need more max_steps)"
-    return f"{lost:,} of {n:,} have no log probability: {why}."
+    own = f"; {remedy}" if remedy else ""
+    return f"{lost:,} of {n:,} have no log probability: the model gives no number{own}."
 
 
 def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> HeldOut:
@@ -93,7 +97,7 @@ def held_out_nats(model: AbstractGenerativeModel, part: Examples) -> HeldOut:
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else math.nan
     windows_of = model.example_shape[0] if isinstance(part.x, str) else None
     lost = int(np.isnan(values).sum())
-    return HeldOut(float(values.mean()), error, found.kind, found.of, len(values), windows_of, lost)
+    return HeldOut(float(values.mean()), error, found.kind, found.of, len(values), windows_of, lost, model.remedy)
 
 
 def log_probabilities(model: AbstractGenerativeModel, part: Examples, *, limit: int | None) -> LogProb:
@@ -191,9 +195,10 @@ def drawn(
     x = np.concatenate(found)[:n]
     lost = int((~np.isfinite(x.reshape(len(x), -1)).all(-1)).sum())
     if lost:
+        own = f", or {model.remedy}" if model.remedy else ""
         raise DataError(
             f"{lost} of {n} samples are no numbers",
-            todo="train for longer, or with a smaller learning rate; a continuous flow may need more max_steps",
+            todo=f"train for longer, with a smaller learning rate{own}",
         )
     return model.codec.present(x) if isinstance(model, AdaptedModel) else x
 

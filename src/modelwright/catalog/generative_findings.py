@@ -54,7 +54,8 @@ def course_finding(fit: Fit) -> Finding:
     threshold = "good when every update was finite and the training ran to its end"
     if fit.ended == "diverged":
         sentence = f"{fit.skipped} updates were not finite, and the training was stopped"
-        advice = "Take a smaller learning rate, or clip the gradient; of a continuous flow, more max_steps may do."
+        own = f", or {fit.model.remedy}" if fit.model.remedy else ""
+        advice = f"Take a smaller learning rate, or clip the gradient{own}."
         return Finding("course", "updates left out", fit.skipped, Grade.PROBLEM, threshold, sentence, advice)
     if fit.skipped:
         sentence = f"{fit.skipped} updates were not finite and were left out"

@@ -188,7 +188,7 @@ class GenerativeModel(AbstractCatalogModel[GenerativeSettings]):
             which = f"{source} from its beginning, in its order"
         note = f"{len(rows):,} examples: {which}; each is named by its {what} there, counted from 0"
         lost = int(np.isnan(np.asarray(found.value)).sum())
-        return rows, found, f"{note}. {lost_in_words(lost, len(rows))}" if lost else note
+        return rows, found, f"{note}. {lost_in_words(lost, len(rows), model.remedy)}" if lost else note
 
 
 def _held_out(source: str, run: RunRecord) -> Examples:

@@ -45,7 +45,7 @@ class AdaptedModel(AbstractGenerativeModel):
         self.condition = inner.condition
         self.levels = self.codec.levels_of_data
         self.latent_shape, self.latent_levels = inner.latent_shape, inner.latent_levels
-        self.latent_dim = inner.latent_dim
+        self.latent_dim, self.remedy = inner.latent_dim, inner.remedy
 
     @property
     def begun(self) -> bool:

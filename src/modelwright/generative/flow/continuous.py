@@ -68,6 +68,8 @@ class ContinuousFlow(AbstractFlow):
         *CONDITIONS,
     )
 
+    remedy = "raise parameters.max_steps"
+
     @classmethod
     def from_reading(cls, reading: Reading, *, rngs: nnx.Rngs) -> "ContinuousFlow":
         """The model that a configuration asks for."""

@@ -13,10 +13,12 @@ from modelwright.generative.flow.flow import AbstractFlow
 from modelwright.generative.flow.images import MultiScale, level_shapes
 from modelwright.generative.flow.invertible_linear import InvertibleLinear
 from modelwright.generative.flow.scalars import Affine
-from modelwright.generative.flow.stacks import LAST_SCALE
 from modelwright.generative.nets.pixelwise import PixelNet
 from modelwright.generative.parameters import Parameter
 from modelwright.generative.reading import Reading
+
+LAST_SCALE = 0.1
+"""Factor of the last weights of each coupling: dozens of couplings of images begin close to the identity."""
 
 
 @final
