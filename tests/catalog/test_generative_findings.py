@@ -105,9 +105,12 @@ def test_what_is_not_known_is_not_good(losses, error):
 
 
 def test_updates_left_out_are_told():
-    assert course_finding(fit(1.0)).grade is Grade.GOOD
-    assert course_finding(fit(1.0, skipped=2)).grade is Grade.WARNING
-    assert course_finding(fit(1.0, skipped=2, ended="diverged")).grade is Grade.PROBLEM
+    assert course_finding(fit(1.0), None).grade is Grade.GOOD
+    assert course_finding(fit(1.0, skipped=2), None).grade is Grade.WARNING
+    diverged = fit(1.0, skipped=2, ended="diverged")
+    assert course_finding(diverged, None).grade is Grade.PROBLEM
+    assert course_finding(diverged, None).advice.endswith("or clip the gradient.")
+    assert course_finding(diverged, "raise max_steps").advice.endswith("or clip the gradient, or raise max_steps.")
 
 
 @pytest.mark.parametrize(

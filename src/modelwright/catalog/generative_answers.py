@@ -198,7 +198,7 @@ def drawn(
         own = f", or {model.remedy}" if model.remedy else ""
         raise DataError(
             f"{lost} of {n} samples are no numbers",
-            todo=f"train for longer, with a smaller learning rate{own}",
+            todo=f"train for longer, or with a smaller learning rate{own}",
         )
     return model.codec.present(x) if isinstance(model, AdaptedModel) else x
 

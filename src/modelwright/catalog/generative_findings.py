@@ -49,12 +49,17 @@ def figures_of(nats: float, error: float, size: int, *, is_text: bool) -> dict[s
     return {"nats": (nats, error), name: (nats / divisor, error / divisor)}
 
 
-def course_finding(fit: Fit) -> Finding:
-    """Whether every update was finite."""
+def course_finding(fit: Fit, remedy: str | None) -> Finding:
+    """Whether every update was finite.
+
+    Args:
+        fit: The training.
+        remedy: Of its model, for a training that diverged.
+    """
     threshold = "good when every update was finite and the training ran to its end"
     if fit.ended == "diverged":
         sentence = f"{fit.skipped} updates were not finite, and the training was stopped"
-        own = f", or {fit.model.remedy}" if fit.model.remedy else ""
+        own = f", or {remedy}" if remedy else ""
         advice = f"Take a smaller learning rate, or clip the gradient{own}."
         return Finding("course", "updates left out", fit.skipped, Grade.PROBLEM, threshold, sentence, advice)
     if fit.skipped:

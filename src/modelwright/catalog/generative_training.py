@@ -105,7 +105,7 @@ def _outcome(
         metrics |= {"nats_error": reached.error, "kind": reached.kind}
     metrics |= {"steps": fit.steps, "parameters": count_parameters(model), "seconds": round(fit.seconds, 2)}
     findings = (
-        course_finding(fit),
+        course_finding(fit, model.remedy),
         held_out_finding(fit, size, 0.0 if reached is None else reached.error),
         of_figure,
         *latent_findings(model, data.test),

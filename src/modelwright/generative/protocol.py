@@ -137,8 +137,8 @@ class AbstractGenerativeModel(nnx.Module):
         latent_levels: How many codes a number of a latent can be; None for real numbers.
         latent_dim: Numbers of one vector of a latent (output_dim, where a configuration has it); None where there is
             no latent.
-        remedy: Which of its own settings to change where its answers are no numbers, in words; None
-            where only training can help.
+        remedy: Which of its own settings to change where its answers are no numbers, in words; None where only training
+            can help.
         recipe: What the factory made it from, as JSON, so that it can be made again; None where it was made by hand.
         begun: Whether its parameters are more than a random start: what `begin` sets is then left alone. Training sets
             it, and it is stored with the model; say so where parameters are put into a model by hand.

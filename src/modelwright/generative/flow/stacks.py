@@ -76,8 +76,9 @@ def last_scale(scalar: AbstractScalar, n: int) -> float:
         n: Numbers of an example.
 
     Example:
-        >>> last_scale(Affine(), 2), last_scale(Affine(), 784)
-        (0.5, 0.1)
+        >>> from modelwright.generative.flow.spline import RationalQuadraticSpline
+        >>> last_scale(Affine(), 2), last_scale(Affine(), 784), last_scale(RationalQuadraticSpline(8), 2)
+        (0.5, 0.1, 0.1)
     """
     return max(1.0 / math.sqrt(2.0 * n), 0.1) if isinstance(scalar, Affine) else 0.1
 
